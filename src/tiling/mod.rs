@@ -1,0 +1,1 @@
+//! Cutting a volume into overlapping patches and fusing the patches predictions.

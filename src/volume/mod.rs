@@ -1,0 +1,17 @@
+//! Scans as numbers: NIfTI files, voxel grids, resampling and intensities.
+
+mod grid;
+
+pub use grid::Grid;
+
+/// A scalar image on a [`Grid`].
+///
+/// `data` has `nx * ny * nz` values with x (the first voxel axis) fastest, as in a NIfTI file:
+/// the value of voxel `(x, y, z)` is `data[x + nx * (y + ny * z)]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    /// Shape in voxels and voxel-to-world affine.
+    pub grid: Grid,
+    /// Voxel values, x fastest.
+    pub data: Vec<f32>,
+}

@@ -1,0 +1,255 @@
+//! What page, desk and engines say to each other.
+//!
+//! A message is one JavaScript object `{ message, buffers, files }`: `message` is one of the enums below (through
+//! serde), `buffers` are `ArrayBuffer`s that are transferred, never copied, and `files` are the browser's own `File`
+//! handles. Voxels travel only in `buffers`.
+
+use serde::{Deserialize, Serialize};
+
+/// Which input a file is meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Slot {
+    /// Fluid-attenuated inversion recovery; required.
+    Flair,
+    /// T1-weighted; optional.
+    T1,
+}
+
+/// Where the network runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EngineKind {
+    /// burn-flex with SIMD128 in a pool of workers.
+    Cpu,
+    /// burn-wgpu in one worker.
+    WebGpu,
+}
+
+/// What the person chose; `Auto` lets the desk decide and say why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EngineChoice {
+    /// WebGPU on real hardware if it passes its self-test, else CPU.
+    Auto,
+    /// This engine.
+    Use(EngineKind),
+}
+
+/// How fast a segmentation runs and how it is fused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SegmentSettings {
+    /// Directory of the model relative to the page, for example `models/browser-b1.5`.
+    pub model: String,
+    /// Engine asked for.
+    pub engine: EngineChoice,
+    /// Overlap of neighbouring patches: 0, 0.5 or 0.75.
+    pub overlap: f64,
+    /// Voting window: `bspline`, `gaussian` or `uniform`.
+    pub window: String,
+    /// Patch side in voxels; `None` lets the desk choose for the device.
+    pub patch: Option<usize>,
+    /// Average over the identity and three 180-degree rotations.
+    pub rotations: bool,
+}
+
+/// A scan in words and numbers for a person. Never holds voxels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScanInfo {
+    /// The file's name as the person knows it (stays in the page).
+    pub name: String,
+    /// Voxels along each axis.
+    pub shape: [usize; 3],
+    /// Voxel edge lengths in mm.
+    pub spacing: [f64; 3],
+    /// NIfTI data type in words, for example `int16`.
+    pub datatype: String,
+    /// Orientation code of the voxel axes, for example `LAS`.
+    pub orientation: String,
+    /// Things done to the scan that a person should know (values replaced, T1 resampled, ...), one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// From the page to the desk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToDesk {
+    /// Read and check a scan; the file is `files[0]`.
+    Open {
+        /// Input it is meant for.
+        slot: Slot,
+    },
+    /// Forget a scan.
+    Clear {
+        /// Input to forget.
+        slot: Slot,
+    },
+    /// Say what a run with these settings would cost ([`FromDesk::Planned`]).
+    Plan(SegmentSettings),
+    /// Run the network over the open case.
+    Segment(SegmentSettings),
+    /// Stop the run within one tile.
+    Cancel,
+    /// Cut the fused probability anew ([`FromDesk::Mask`]).
+    Cut {
+        /// Probability at and above which a voxel is lesion.
+        threshold: f32,
+        /// Lesions smaller than this are dropped, in cubic millimetres.
+        min_lesion_mm3: f64,
+    },
+    /// Make a file of a result ([`FromDesk::Saved`]).
+    Save(Product),
+}
+
+/// A file the desk can make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Product {
+    /// Binary lesion mask, `.nii.gz`, in the FLAIR's own grid.
+    Mask,
+    /// Fused probability map, float32 `.nii.gz`, in the FLAIR's own grid.
+    Probability,
+}
+
+/// What a run would cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Engine that would run.
+    pub engine: EngineKind,
+    /// Why that one, in a sentence.
+    pub why: String,
+    /// Workers in the pool.
+    pub workers: usize,
+    /// Patch side in voxels.
+    pub patch: usize,
+    /// Patches to predict (rotations counted).
+    pub tiles: usize,
+    /// Estimated duration in seconds; `None` before anything was timed.
+    pub seconds: Option<f64>,
+    /// Estimated peak memory in bytes over desk and engines.
+    pub bytes: u64,
+}
+
+/// Where a run is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The stage in words: `Loading the network`, `Preparing`, `Segmenting`, `Fusing`.
+    pub stage: String,
+    /// Tiles done.
+    pub done: usize,
+    /// Tiles in all (0 while not yet known).
+    pub total: usize,
+    /// Estimated seconds left.
+    pub seconds_left: Option<f64>,
+}
+
+/// A mask in numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MaskSummary {
+    /// Threshold it was cut at.
+    pub threshold: f32,
+    /// Smallest lesion kept, in cubic millimetres.
+    pub min_lesion_mm3: f64,
+    /// Lesion load in millilitres.
+    pub load_ml: f64,
+    /// Number of lesions (18-connected components).
+    pub lesions: usize,
+}
+
+/// From the desk to the page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromDesk {
+    /// The desk runs and can take messages.
+    Ready,
+    /// A scan was read and is fit for use.
+    Opened {
+        /// Input it was read for.
+        slot: Slot,
+        /// What it is.
+        info: ScanInfo,
+    },
+    /// A scan was refused; the sentence says what is wrong and what to do.
+    Refused {
+        /// Input it was meant for.
+        slot: Slot,
+        /// Sentence for a person.
+        problem: String,
+    },
+    /// Answer to [`ToDesk::Plan`].
+    Planned(Plan),
+    /// The run goes on.
+    Progress(Progress),
+    /// The engine was changed during a run (self-test failed, device lost), with the reason.
+    EngineChanged {
+        /// The new engine.
+        engine: EngineKind,
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// The run ended well. `buffers[0]`: an uncompressed NIfTI-1 file with the float32 probability in the FLAIR's
+    /// grid, ready for the viewer. A [`FromDesk::Mask`] follows.
+    Segmented {
+        /// The plan as it was run.
+        plan: Plan,
+        /// Seconds from the start of the run.
+        seconds: f64,
+        /// Things a person should know about the result, one sentence each.
+        notes: Vec<String>,
+    },
+    /// Answer to [`ToDesk::Cut`]. `buffers[0]`: one `u8` a voxel (0 or 1) in the FLAIR's storage order.
+    Mask(MaskSummary),
+    /// A file was made. `buffers[0]` holds its bytes.
+    Saved {
+        /// Its BIDS-like name.
+        name: String,
+    },
+    /// The run was cancelled as asked.
+    Cancelled,
+    /// The run, or a message, failed; the sentence says why and what to do. The desk stays usable.
+    Failed {
+        /// Sentence for a person.
+        problem: String,
+    },
+}
+
+/// From the desk to an engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum ToEngine {
+    /// Load a network: `buffers[0]` holds the safetensors file.
+    Load {
+        /// The model card's `config` object as JSON.
+        config: String,
+    },
+    /// Compare a small known answer with the CPU.
+    SelfTest,
+    /// Predict a patch: `buffers[0]` holds `channels * side^3` float32.
+    Predict {
+        /// Echoed in the answer.
+        tile: usize,
+        /// Patch side in voxels.
+        side: usize,
+    },
+}
+
+/// From an engine to the desk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromEngine {
+    /// The engine's code runs; it can take messages.
+    Ready {
+        /// Adapter or processor in words, for the diagnostics.
+        device: String,
+        /// True if a GPU adapter is a software one.
+        software: bool,
+    },
+    /// The network is loaded.
+    Loaded,
+    /// The self-test passed.
+    Passed,
+    /// A patch is predicted: `buffers[0]` holds `side^3` float32 probabilities.
+    Predicted {
+        /// As asked.
+        tile: usize,
+        /// Milliseconds it took inside the engine.
+        millis: f64,
+    },
+    /// The engine cannot go on.
+    Failed {
+        /// Sentence for a person.
+        problem: String,
+    },
+}

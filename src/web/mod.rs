@@ -1,0 +1,3 @@
+//! The browser: page, desk and engines. Knows no mathematics.
+
+pub mod messages;
