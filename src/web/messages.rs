@@ -1,8 +1,13 @@
 //! What page, desk and engines say to each other.
 //!
-//! A message is one JavaScript object `{ message, buffers, files }`: `message` is one of the enums below (through
+//! A message is one JavaScript object `{ message, buffers, files, case }`: `message` is one of the enums below (through
 //! serde), `buffers` are `ArrayBuffer`s that are transferred, never copied, and `files` are the browser's own `File`
 //! handles. Voxels travel only in `buffers`.
+//!
+//! `case` (between page and desk only) is a whole number that the page counts up with every [`ToDesk::Open`] and
+//! [`ToDesk::Clear`]. The desk copies it from the message it answers into every answer ([`FromDesk::Ready`] answers
+//! nothing and has none), so that the page can drop what belongs to an earlier case. An answer without it is taken as
+//! belonging to the newest case.
 
 use serde::{Deserialize, Serialize};
 
