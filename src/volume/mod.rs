@@ -1,5 +1,6 @@
 //! Scans as numbers: NIfTI files, voxel grids, resampling and intensities.
 
+pub mod components;
 mod grid;
 
 pub use grid::Grid;
