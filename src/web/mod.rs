@@ -1,3 +1,4 @@
 //! The browser: page, desk and engines. Knows no mathematics.
 
+pub mod channel;
 pub mod messages;
