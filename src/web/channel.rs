@@ -1,6 +1,6 @@
 //! Posting and receiving the messages of [`super::messages`] between page, desk and engines.
 //!
-//! On the wire a message is one JavaScript object `{ message, buffers, files }`. Buffers are transferred: the sender's
+//! On the wire a message is one JavaScript object `{ message, buffers, files, case }`. Buffers are transferred: the sender's
 //! handle is detached and no voxel is copied by the browser.
 
 use js_sys::{Array, ArrayBuffer, Float32Array, Object, Reflect, Uint8Array};
@@ -36,6 +36,8 @@ pub struct Parcel<M> {
     pub buffers: Vec<ArrayBuffer>,
     /// The browser's own handles of files the person chose.
     pub files: Vec<File>,
+    /// Number of the case it belongs to; answers copy it (see [`super::messages`]).
+    pub case: Option<u32>,
 }
 
 impl<M> Parcel<M> {
@@ -45,6 +47,7 @@ impl<M> Parcel<M> {
             message,
             buffers: Vec::new(),
             files: Vec::new(),
+            case: None,
         }
     }
 
@@ -52,6 +55,13 @@ impl<M> Parcel<M> {
     #[must_use]
     pub fn with_buffer(mut self, buffer: ArrayBuffer) -> Self {
         self.buffers.push(buffer);
+        self
+    }
+
+    /// Says which case it belongs to.
+    #[must_use]
+    pub fn for_case(mut self, case: Option<u32>) -> Self {
+        self.case = case;
         self
     }
 
@@ -93,8 +103,10 @@ pub fn post<M: Serialize>(port: &impl Port, parcel: &Parcel<M>) -> Result<(), Ch
         serde_wasm_bindgen::to_value(&parcel.message).map_err(|e| ChannelError::Write(e.to_string()))?;
     let buffers: Array = parcel.buffers.iter().collect();
     let files: Array = parcel.files.iter().collect();
+    let case = parcel.case.map_or(JsValue::UNDEFINED, JsValue::from);
     let value = Object::new();
     for (key, part) in [
+        ("case", &case),
         ("message", &message),
         ("buffers", buffers.as_ref()),
         ("files", files.as_ref()),
@@ -117,12 +129,20 @@ pub fn receive<M: DeserializeOwned>(event: &MessageEvent) -> Result<Parcel<M>, C
         message,
         buffers: list(&data, "buffers")?,
         files: list(&data, "files")?,
+        case: whole(&part(&data, "case")?),
     })
 }
 
 fn part(data: &JsValue, key: &str) -> Result<JsValue, ChannelError> {
     // `Reflect::get` throws on anything that is no object.
     Reflect::get(data, &key.into()).map_err(|e| ChannelError::Read(words(&e)))
+}
+
+/// A whole number, if it is one.
+fn whole(value: &JsValue) -> Option<u32> {
+    let number = value.as_f64()?;
+    // The cast saturates; only numbers that survive it unchanged are whole.
+    (f64::from(number as u32) == number).then_some(number as u32)
 }
 
 fn list<T: JsCast>(data: &JsValue, key: &str) -> Result<Vec<T>, ChannelError> {
