@@ -30,6 +30,13 @@ impl Grid {
         [0, 1, 2].map(|c| self.affine.fixed_view::<3, 1>(0, c).norm())
     }
 
+    /// Edge-to-edge lengths of the field of view along each voxel axis, in mm.
+    #[must_use]
+    pub fn extent(&self) -> [f64; 3] {
+        let spacing = self.spacing();
+        [0, 1, 2].map(|i| self.shape[i] as f64 * spacing[i])
+    }
+
     /// Volume of one voxel in cubic millimetres.
     #[must_use]
     pub fn voxel_volume(&self) -> f64 {

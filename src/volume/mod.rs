@@ -1,9 +1,17 @@
 //! Scans as numbers: NIfTI files, voxel grids, resampling and intensities.
 
 pub mod components;
+pub mod conform;
+mod error;
 mod grid;
+pub mod intensity;
+pub mod nifti;
+mod orientation;
+pub mod resample;
 
+pub use error::VolumeError;
 pub use grid::Grid;
+pub use orientation::Orientation;
 
 /// A scalar image on a [`Grid`].
 ///
