@@ -1,0 +1,157 @@
+//! The whole network.
+
+use super::config::{ConfigError, NetConfig};
+use super::layers::{DenseBlock, Head, Mode, Stem, TransitionDown, TransitionUp};
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+/// A 3-D fully convolutional densely connected network (Hashemi et al. 2018; graph of method.md 2.1).
+///
+/// Input `[batch, channel, z, y, x]`, output `[batch, 1, z, y, x]` logits of the lesion probability.
+#[derive(Module, Debug)]
+pub struct DenseNet {
+    /// Stem.
+    pub stem: Stem,
+    /// Dense blocks on the way down.
+    pub down: Vec<DenseBlock>,
+    /// Transitions after them.
+    pub transition_down: Vec<TransitionDown>,
+    /// Block at the lowest resolution.
+    pub centre: DenseBlock,
+    /// Transitions before the blocks on the way up.
+    pub transition_up: Vec<TransitionUp>,
+    /// Dense blocks on the way up.
+    pub up: Vec<DenseBlock>,
+    /// Head.
+    pub head: Head,
+}
+
+impl DenseNet {
+    /// A network with random weights (he_normal) on `device`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a field of the configuration is out of range.
+    pub fn new(config: &NetConfig, device: &Device) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let new = config.layers * config.growth;
+        let mut channels = config.stem;
+        let (mut down, mut transition_down, mut skips) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..config.blocks {
+            down.push(DenseBlock::new(config, channels, device));
+            channels += new;
+            skips.push(channels);
+            transition_down.push(TransitionDown::new(config, channels, device));
+            channels = config.compressed(channels);
+        }
+        let centre = DenseBlock::new(config, channels, device);
+        let (mut transition_up, mut up) = (Vec::new(), Vec::new());
+        for skip in skips.iter().rev() {
+            transition_up.push(TransitionUp::new(new, device));
+            up.push(DenseBlock::new(config, new + skip, device));
+            channels = 2 * new + skip;
+        }
+        Ok(Self {
+            stem: Stem::new(config, device),
+            down,
+            transition_down,
+            centre,
+            transition_up,
+            up,
+            head: Head::new(config, channels, device),
+        })
+    }
+
+    /// Logits of the lesion probability: `[batch, channel, z, y, x]` to `[batch, 1, z, y, x]`.
+    ///
+    /// Every side must be a multiple of [`NetConfig::side_multiple`].
+    #[must_use]
+    pub fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        let mut x = self.stem.forward(x, mode);
+        let mut skips = Vec::with_capacity(self.down.len());
+        for (block, transition) in self.down.iter().zip(&self.transition_down) {
+            let (all, _) = block.forward(x, mode);
+            x = transition.forward(all.clone(), mode);
+            skips.push(all);
+        }
+        let (mut all, mut new) = self.centre.forward(x, mode);
+        for (transition, block) in self.transition_up.iter().zip(&self.up) {
+            let raised = transition.forward(new);
+            // There are as many skips as blocks on the way up.
+            let input = match skips.pop() {
+                Some(skip) => Tensor::cat(vec![raised, skip], 1),
+                None => raised,
+            };
+            (all, new) = block.forward(input, mode);
+        }
+        self.head.forward(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::config::{PRESETS, layer_table};
+
+    #[test]
+    fn the_built_network_has_the_parameters_of_its_table() {
+        let paper = NetConfig::preset("paper", 4).unwrap();
+        let presets = PRESETS.map(|p| NetConfig::preset(p, 2).unwrap());
+        let more = [
+            paper.clone(),
+            NetConfig {
+                compact: true,
+                ..paper.clone()
+            },
+            NetConfig {
+                bottleneck: false,
+                ..paper
+            },
+        ];
+        for config in presets.into_iter().chain(more) {
+            let net = DenseNet::new(&config, &Device::flex()).unwrap();
+            let table: usize = layer_table(&config, 64).iter().map(|r| r.parameters).sum();
+            // Running means and variances are visited as parameters too, and are no smaller than the affine ones.
+            let norms: usize = layer_table(&config, 64)
+                .iter()
+                .filter(|r| r.name.contains("norm"))
+                .map(|r| r.parameters)
+                .sum();
+            assert_eq!(net.num_params(), table + norms, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn shapes_fit_for_every_preset_and_batch() {
+        for (preset, batch) in [("toy", 2), ("browser", 1)] {
+            let config = NetConfig::preset(preset, 2).unwrap();
+            let side = config.side_multiple();
+            let net = DenseNet::new(&config, &Device::flex()).unwrap();
+            let x = Tensor::random(
+                [batch, 2, side, side, side],
+                burn::tensor::Distribution::Default,
+                &Device::flex(),
+            );
+            assert_eq!(net.forward(x, Mode::Infer).dims(), [batch, 1, side, side, side]);
+        }
+    }
+
+    #[test]
+    fn samples_of_a_batch_do_not_mix_at_inference() {
+        let config = NetConfig::preset("toy", 2).unwrap();
+        let net = DenseNet::new(&config, &Device::flex()).unwrap();
+        let a = Tensor::random(
+            [1, 2, 8, 8, 8],
+            burn::tensor::Distribution::Default,
+            &Device::flex(),
+        );
+        let b = Tensor::random(
+            [1, 2, 8, 8, 8],
+            burn::tensor::Distribution::Default,
+            &Device::flex(),
+        );
+        let together = net.forward(Tensor::cat(vec![a.clone(), b.clone()], 0), Mode::Infer);
+        let apart = Tensor::cat(vec![net.forward(a, Mode::Infer), net.forward(b, Mode::Infer)], 0);
+        let difference = (together - apart).abs().max().into_scalar::<f32>();
+        assert!(difference < 1e-6, "{difference}");
+    }
+}

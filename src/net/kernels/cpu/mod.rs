@@ -1,0 +1,32 @@
+//! The CPU kernels: plain Rust over slices, no tensor type.
+//!
+//! One source for every processor: the inner loops are written against a small vector type and compiled per
+//! instruction set (AVX-512, AVX2, the target's base: SSE2, NEON or wasm SIMD128).
+
+mod conv3;
+mod norm;
+mod simd;
+mod up2;
+
+pub(crate) use conv3::{Extent, data_gradient, forward, weight_gradient};
+pub(crate) use norm::{Normaliser, channel_stats, norm_relu, norm_relu_backward};
+pub(crate) use up2::{fold, unfold};
+
+/// Runs `work(index, chunk)` over consecutive chunks of `size`, on all threads where there are threads.
+fn for_each_chunk<T: Send>(values: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Send + Sync) {
+    if size == 0 {
+        return;
+    }
+    #[cfg(feature = "lab")]
+    {
+        use rayon::prelude::*;
+        values
+            .par_chunks_mut(size)
+            .enumerate()
+            .for_each(|(index, chunk)| work(index, chunk));
+    }
+    #[cfg(not(feature = "lab"))]
+    for (index, chunk) in values.chunks_mut(size).enumerate() {
+        work(index, chunk);
+    }
+}

@@ -1,0 +1,402 @@
+//! The network's hot operators as an extension of burn.
+//!
+//! [`Kernels`] lists them. On the CPU backend (Flex) they are ours ([`cpu`]); on CubeCL backends (WebGPU, Vulkan)
+//! the default bodies compose burn's stock operators. The `autodiff` file gives the backward passes, so the same
+//! network code trains on any of them. The free functions below are what the network calls.
+
+#[cfg(feature = "learn")]
+mod autodiff;
+pub(crate) mod cpu;
+mod flex;
+
+use burn::backend::ops::{ConvOptions, ConvTransposeOptions};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
+use burn::tensor::{Shape, Slice, Tensor};
+
+// The macro names its backends by these idents.
+#[allow(unused_imports)]
+#[cfg(feature = "learn")]
+use burn::backend::Autodiff;
+
+/// Convolution with a 3x3x3 kernel, stride 1 and zero padding 1.
+fn same() -> ConvOptions<3> {
+    ConvOptions::new([1; 3], [1; 3], [1; 3], 1)
+}
+
+/// Operators of the network that burn 0.22 lacks or runs too slowly.
+///
+/// Tensors are `[batch, channel, z, y, x]`, float32, unless said otherwise. The `_dx` and `_dw` members are the
+/// adjoints the backward pass uses.
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff: cfg(feature = "learn"))]
+pub trait Kernels: Backend {
+    /// 3x3x3 convolution, stride 1, zero padding 1; `w` is `[out, in, 3, 3, 3]`.
+    fn conv3(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::conv3d(x, w, None, same())
+    }
+
+    /// Gradient of [`Kernels::conv3`] with respect to `x`.
+    fn conv3_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let mirrored = Self::float_flip(Self::float_swap_dims(w, 0, 1), &[2, 3, 4]);
+        Self::conv3d(dy, mirrored, None, same())
+    }
+
+    /// Gradient of [`Kernels::conv3`] with respect to `w` (whose shape and device `w` gives).
+    fn conv3_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::conv3d_weight_backward(x, w, dy, same())
+    }
+
+    /// Transposed 3x3x3 convolution of stride 2 that doubles each side, aligned as Keras' 'same' (method.md 2.1);
+    /// `w` is `[in, out, 3, 3, 3]`.
+    fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, _, d, h, wd] = x.shape().dims::<5>();
+        let out = w.shape().dims::<5>()[1];
+        let options = ConvTransposeOptions::new([2; 3], [0; 3], [0; 3], [1; 3], 1);
+        let full = Self::conv_transpose3d(x, w, None, options);
+        // 2 n + 1 voxels a side: Keras drops the last.
+        let slices = [batch, out, 2 * d, 2 * h, 2 * wd].map(|n| Slice::from(0..n as isize));
+        Self::float_slice(full, &slices)
+    }
+
+    /// Gradient of [`Kernels::up2`] with respect to `x`: a convolution of stride 2.
+    fn up2_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, out, d, h, wd] = dy.shape().dims::<5>();
+        // One zero voxel at the end of each axis stands for the voxel that was dropped.
+        let shape = Shape::from([batch, out, d + 1, h + 1, wd + 1]);
+        let zeros = Self::float_zeros(shape, &dy.device(), dy.dtype().into());
+        let slices = [batch, out, d, h, wd].map(|n| Slice::from(0..n as isize));
+        let padded = Self::float_slice_assign(zeros, &slices, dy);
+        Self::conv3d(padded, w, None, ConvOptions::new([2; 3], [0; 3], [1; 3], 1))
+    }
+
+    /// Gradient of [`Kernels::up2`] with respect to `w`.
+    fn up2_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, out, d, h, wd] = dy.shape().dims::<5>();
+        let shape = Shape::from([batch, out, d + 1, h + 1, wd + 1]);
+        let zeros = Self::float_zeros(shape, &dy.device(), dy.dtype().into());
+        let slices = [batch, out, d, h, wd].map(|n| Slice::from(0..n as isize));
+        let padded = Self::float_slice_assign(zeros, &slices, dy);
+        let options = ConvTransposeOptions::new([2; 3], [0; 3], [0; 3], [1; 3], 1);
+        Self::conv_transpose3d_weight_backward(x, w, padded, options)
+    }
+
+    /// `max(0, x * scale + shift)`; `scale` and `shift` are `[channel]`. Not differentiable: inference only.
+    fn norm_relu(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let shape = Shape::from([1, x.shape()[1], 1, 1, 1]);
+        let scale = Self::float_reshape(scale, shape.clone());
+        let shift = Self::float_reshape(shift, shape);
+        Self::relu(Self::float_add(Self::float_mul(x, scale), shift))
+    }
+
+    /// Mean (row 0) and biased variance (row 1) of each channel over batch and voxels: `[2, channel]`.
+    /// Not differentiable.
+    fn channel_stats(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, c, d, h, w] = x.shape().dims::<5>();
+        let n = batch * d * h * w;
+        let rows = Self::float_reshape(Self::float_swap_dims(x, 0, 1), Shape::from([c, n]));
+        let mean = Self::float_mean_dim(rows.clone(), 1);
+        let centred = Self::float_sub(rows, mean.clone());
+        let variance = Self::float_mean_dim(Self::float_mul(centred.clone(), centred), 1);
+        Self::float_swap_dims(Self::float_cat(vec![mean, variance], 1), 0, 1)
+    }
+
+    /// `max(0, gamma ((x - mean) rstd r + d) + beta)`, `stats` holding the rows mean, rstd, r, d (`[4, channel]`,
+    /// constants): batch normalisation, batch renormalisation (Ioffe 2017) and, if `frozen`, a fixed affine map.
+    /// Differentiable in `x`, `gamma` and `beta`; unless frozen, mean and rstd are differentiated as statistics of `x`.
+    fn norm_relu_train(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        stats: FloatTensor<Self>,
+        frozen: bool,
+    ) -> FloatTensor<Self> {
+        let _ = frozen;
+        let channels = x.shape()[1];
+        let row = |i: usize| {
+            let slices = [
+                Slice::from(i as isize..i as isize + 1),
+                Slice::from(0..channels as isize),
+            ];
+            Self::float_reshape(Self::float_slice(stats.clone(), &slices), Shape::from([channels]))
+        };
+        let scale = Self::float_mul(Self::float_mul(row(1), row(2)), gamma.clone());
+        let shift = Self::float_add(beta, Self::float_mul(gamma, row(3)));
+        let shift = Self::float_sub(shift, Self::float_mul(row(0), scale.clone()));
+        Self::norm_relu(x, scale, shift)
+    }
+
+    /// Gradients of [`Kernels::norm_relu_train`]: with respect to `x`, and `[2, channel]` for gamma and beta.
+    fn norm_relu_backward(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        stats: FloatTensor<Self>,
+        frozen: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        stock_norm_relu_backward::<Self>(x, dy, gamma, beta, stats, frozen)
+    }
+}
+
+/// The backward pass of normalisation and ReLU from stock operators, for backends without a kernel of ours.
+fn stock_norm_relu_backward<B: Kernels>(
+    x: FloatTensor<B>,
+    dy: FloatTensor<B>,
+    gamma: FloatTensor<B>,
+    beta: FloatTensor<B>,
+    stats: FloatTensor<B>,
+    frozen: bool,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let [batch, c, d, h, w] = x.shape().dims::<5>();
+    let wide = Shape::from([1, c, 1, 1, 1]);
+    let row = |i: usize| {
+        let slices = [
+            Slice::from(i as isize..i as isize + 1),
+            Slice::from(0..c as isize),
+        ];
+        B::float_reshape(B::float_slice(stats.clone(), &slices), wide.clone())
+    };
+    let (gamma, beta) = (
+        B::float_reshape(gamma, wide.clone()),
+        B::float_reshape(beta, wide.clone()),
+    );
+    let (mean, rstd, r, offset) = (row(0), row(1), row(2), row(3));
+    let centred = B::float_mul(B::float_sub(x, mean), rstd.clone());
+    let inner = B::float_add(B::float_mul(centred.clone(), r.clone()), offset.clone());
+    let y = B::relu(B::float_add(B::float_mul(inner, gamma.clone()), beta));
+    let g = B::relu_backward(y, dy);
+    let sum = |t: FloatTensor<B>| B::float_sum_dims(t, &[0, 2, 3, 4]);
+    let (s0, s1) = (sum(g.clone()), sum(B::float_mul(g.clone(), centred.clone())));
+    let scale = B::float_mul(B::float_mul(rstd, r.clone()), gamma);
+    let dx = if frozen {
+        B::float_mul(g, scale)
+    } else {
+        let n = (batch * d * h * w) as f64;
+        let mean0 = B::float_div_scalar(s0.clone(), n.into());
+        let mean1 = B::float_div_scalar(s1.clone(), n.into());
+        let rest = B::float_sub(B::float_sub(g, mean0), B::float_mul(centred, mean1));
+        B::float_mul(rest, scale)
+    };
+    let dgamma = B::float_add(B::float_mul(s1, r), B::float_mul(s0.clone(), offset));
+    let flat = Shape::from([1, c]);
+    let params = vec![B::float_reshape(dgamma, flat.clone()), B::float_reshape(s0, flat)];
+    (dx, B::float_cat(params, 0))
+}
+
+#[cfg(feature = "gpu")]
+impl Kernels for burn_wgpu::CubeBackend {}
+
+/// 3x3x3 convolution, stride 1, zero padding 1: `x [batch, in, z, y, x]`, `w [out, in, 3, 3, 3]`.
+#[must_use]
+pub fn conv3(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::conv3(x.into_dispatch(), w.into_dispatch()))
+}
+
+/// Transposed 3x3x3 convolution of stride 2 that doubles each side: `w [in, out, 3, 3, 3]`.
+#[must_use]
+pub fn up2(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::up2(x.into_dispatch(), w.into_dispatch()))
+}
+
+/// `max(0, x * scale + shift)` per channel; inference only.
+#[must_use]
+pub fn norm_relu(x: Tensor<5>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::norm_relu(
+        x.into_dispatch(),
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+    ))
+}
+
+/// Mean and biased variance of each channel, `[2, channel]`, as constants.
+#[must_use]
+pub fn channel_stats(x: Tensor<5>) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch()))
+}
+
+/// Normalisation and ReLU with given statistics; see [`Kernels::norm_relu_train`].
+#[must_use]
+pub fn norm_relu_train(
+    x: Tensor<5>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    stats: Tensor<2>,
+    frozen: bool,
+) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::norm_relu_train(
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        stats.into_dispatch(),
+        frozen,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Our operators against compositions of burn's stock ones, values and gradients.
+    use super::*;
+    use burn::tensor::Device;
+    #[cfg(feature = "learn")]
+    use burn::tensor::{Distribution, module};
+
+    fn device() -> Device {
+        #[cfg(feature = "learn")]
+        return Device::flex().autodiff();
+        #[cfg(not(feature = "learn"))]
+        Device::flex()
+    }
+
+    #[cfg(feature = "learn")]
+    fn close<const D: usize>(a: &Tensor<D>, b: &Tensor<D>, what: &str) {
+        let difference = (a.clone() - b.clone()).abs().max().into_scalar::<f32>();
+        let scale = b.clone().abs().max().into_scalar::<f32>();
+        // Relative to the largest value: f32 sums of a few thousand products.
+        assert!(
+            difference <= 1e-4 * (1.0 + scale),
+            "{what}: {difference} at scale {scale}"
+        );
+    }
+
+    #[cfg(feature = "learn")]
+    fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &device()).require_grad()
+    }
+
+    #[test]
+    #[cfg(feature = "learn")]
+    fn conv3_is_the_stock_convolution() {
+        for (batch, cin, cout, [d, h, w]) in
+            [(1, 3, 5, [4, 5, 7]), (2, 13, 12, [3, 3, 9]), (2, 1, 1, [2, 2, 2])]
+        {
+            let (x, k) = (random([batch, cin, d, h, w]), random([cout, cin, 3, 3, 3]));
+            let dy = random([batch, cout, d, h, w]).detach();
+            let ours = conv3(x.clone(), k.clone());
+            let stock = module::conv3d(x.clone(), k.clone(), None, same());
+            close(&ours, &stock, "forward");
+            let g = (ours * dy.clone()).sum().backward();
+            let s = (stock * dy).sum().backward();
+            close(&x.grad(&g).unwrap(), &x.grad(&s).unwrap(), "dx");
+            close(&k.grad(&g).unwrap(), &k.grad(&s).unwrap(), "dw");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "learn")]
+    fn up2_is_the_stock_transposed_convolution_without_its_last_voxel() {
+        for (batch, cin, cout, [d, h, w]) in [(1, 3, 5, [2, 3, 4]), (2, 8, 8, [1, 1, 1])] {
+            let (x, k) = (random([batch, cin, d, h, w]), random([cin, cout, 3, 3, 3]));
+            let dy = random([batch, cout, 2 * d, 2 * h, 2 * w]).detach();
+            let ours = up2(x.clone(), k.clone());
+            let options = ConvTransposeOptions::new([2; 3], [0; 3], [0; 3], [1; 3], 1);
+            let stock = module::conv_transpose3d(x.clone(), k.clone(), None, options).slice([
+                0..batch,
+                0..cout,
+                0..2 * d,
+                0..2 * h,
+                0..2 * w,
+            ]);
+            close(&ours, &stock, "forward");
+            let g = (ours * dy.clone()).sum().backward();
+            let s = (stock * dy).sum().backward();
+            close(&x.grad(&g).unwrap(), &x.grad(&s).unwrap(), "dx");
+            close(&k.grad(&g).unwrap(), &k.grad(&s).unwrap(), "dw");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "learn")]
+    fn norm_relu_is_batch_normalisation_and_relu() {
+        let (x, gamma, beta) = (random([2, 3, 2, 3, 4]), random([3]), random([3]));
+        let dy = random([2, 3, 2, 3, 4]).detach();
+        let rows = x.clone().swap_dims(0, 1).reshape([3, 48]);
+        let mean = rows.clone().mean_dim(1);
+        let variance = (rows.clone() - mean.clone()).powi_scalar(2).mean_dim(1);
+        let normal = (rows - mean.clone()) / variance.clone().add_scalar(1e-5).sqrt();
+        let stock = normal * gamma.clone().reshape([3, 1]) + beta.clone().reshape([3, 1]);
+        let stock = burn::tensor::activation::relu(stock)
+            .reshape([3, 2, 2, 3, 4])
+            .swap_dims(0, 1);
+        let found = channel_stats(x.clone());
+        close(
+            &found,
+            &Tensor::cat(vec![mean.clone(), variance.clone()], 1)
+                .swap_dims(0, 1)
+                .detach(),
+            "statistics",
+        );
+        let now = found.clone().slice([0..1, 0..3]).reshape([3]);
+        let rstd = found
+            .slice([1..2, 0..3])
+            .reshape([3])
+            .add_scalar(1e-5)
+            .sqrt()
+            .recip();
+        let rows = vec![now.clone(), rstd, now.ones_like(), now.zeros_like()];
+        let ours = norm_relu_train(
+            x.clone(),
+            gamma.clone(),
+            beta.clone(),
+            Tensor::stack(rows, 0),
+            false,
+        );
+        close(&ours, &stock, "forward");
+        let g = (ours * dy.clone()).sum().backward();
+        let s = (stock * dy).sum().backward();
+        close(&x.grad(&g).unwrap(), &x.grad(&s).unwrap(), "dx");
+        close(&gamma.grad(&g).unwrap(), &gamma.grad(&s).unwrap(), "dgamma");
+        close(&beta.grad(&g).unwrap(), &beta.grad(&s).unwrap(), "dbeta");
+    }
+
+    #[test]
+    #[cfg(feature = "learn")]
+    fn the_stock_backward_pass_equals_ours() {
+        use burn::backend::Flex;
+        use burn::tensor::Device;
+        let plain = Device::flex();
+        let random = |shape: [usize; 5]| Tensor::<5>::random(shape, Distribution::Normal(0.0, 1.0), &plain);
+        let (x, dy) = (random([2, 3, 2, 3, 4]), random([2, 3, 2, 3, 4]));
+        let row = || Tensor::<1>::random([3], Distribution::Uniform(0.5, 1.5), &plain);
+        let stats = Tensor::stack::<2>(vec![row(), row(), row(), row()], 0);
+        let (gamma, beta) = (row(), row());
+        let primitive5 = |t: &Tensor<5>| t.clone().try_into_primitive::<Flex>().unwrap();
+        let primitive1 = |t: &Tensor<1>| t.clone().try_into_primitive::<Flex>().unwrap();
+        for frozen in [false, true] {
+            let stats = || stats.clone().try_into_primitive::<Flex>().unwrap();
+            let (x, dy) = (primitive5(&x), primitive5(&dy));
+            let (gamma, beta) = (primitive1(&gamma), primitive1(&beta));
+            let ours = Flex::norm_relu_backward(
+                x.clone(),
+                dy.clone(),
+                gamma.clone(),
+                beta.clone(),
+                stats(),
+                frozen,
+            );
+            let stock = stock_norm_relu_backward::<Flex>(x, dy, gamma, beta, stats(), frozen);
+            close(
+                &Tensor::<5>::from_primitive::<Flex>(ours.0),
+                &Tensor::<5>::from_primitive::<Flex>(stock.0),
+                "dx",
+            );
+            close(
+                &Tensor::<2>::from_primitive::<Flex>(ours.1),
+                &Tensor::<2>::from_primitive::<Flex>(stock.1),
+                "parameters",
+            );
+        }
+    }
+
+    #[test]
+    fn scale_and_shift_per_channel() {
+        let x = Tensor::<5>::from_data([[[[[1.0, -1.0]]], [[[2.0, 3.0]]]]], &device());
+        let scale = Tensor::<1>::from_data([2.0, -1.0], &device());
+        let shift = Tensor::<1>::from_data([0.5, 2.5], &device());
+        let y: Vec<f32> = norm_relu(x, scale, shift).into_data().try_to_vec().unwrap();
+        assert_eq!(y, [2.5, 0.0, 0.5, 0.0]);
+    }
+}

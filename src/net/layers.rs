@@ -1,0 +1,417 @@
+//! The network's building blocks as burn modules.
+
+use super::config::NetConfig;
+use super::kernels;
+use burn::module::{Initializer, Module, Param, RunningState};
+use burn::tensor::{Device, Tensor, activation};
+
+/// Added to variances (method.md 2.1).
+const EPSILON: f64 = 1.1e-5;
+
+/// How normalisation layers behave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mode {
+    /// Running statistics, folded into scale and shift; no gradients.
+    Infer,
+    /// Running statistics as constants, with gradients: for fine-tuning and the last part of training.
+    Frozen,
+    /// Batch statistics, renormalised towards the running ones (Ioffe 2017), which are updated.
+    Train {
+        /// Weight of the new statistics in the running ones.
+        momentum: f64,
+        /// Largest ratio of standard deviations that is corrected; 1 gives plain batch normalisation.
+        r_max: f64,
+        /// Largest difference of means, in standard deviations, that is corrected; 0 gives plain batch normalisation.
+        d_max: f64,
+    },
+}
+
+impl Mode {
+    /// True if dropout is active.
+    fn drops(self) -> bool {
+        matches!(self, Self::Frozen | Self::Train { .. })
+    }
+}
+
+/// Normalisation, then ReLU.
+#[derive(Module, Debug)]
+pub struct NormRelu {
+    /// Scale, `[channel]`.
+    pub gamma: Param<Tensor<1>>,
+    /// Shift, `[channel]`.
+    pub beta: Param<Tensor<1>>,
+    /// Running mean, `[channel]`.
+    pub mean: RunningState<Tensor<1>>,
+    /// Running variance, `[channel]`.
+    pub variance: RunningState<Tensor<1>>,
+}
+
+impl NormRelu {
+    fn new(channels: usize, device: &Device) -> Self {
+        let plain = device.clone().without_autodiff();
+        Self {
+            gamma: Initializer::Ones.init([channels], device),
+            beta: Initializer::Zeros.init([channels], device),
+            mean: RunningState::new(Tensor::zeros([channels], &plain)),
+            variance: RunningState::new(Tensor::ones([channels], &plain)),
+        }
+    }
+
+    fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        let mean = self.mean.value();
+        let rstd = self.variance.value().add_scalar(EPSILON).sqrt().recip();
+        match mode {
+            Mode::Infer => {
+                let scale = self.gamma.val() * rstd.to_device(&x.device());
+                let shift = self.beta.val() - mean.to_device(&x.device()) * scale.clone();
+                kernels::norm_relu(x, scale, shift)
+            }
+            Mode::Frozen => {
+                let rows = vec![mean.clone(), rstd, mean.ones_like(), mean.zeros_like()];
+                self.trained(x, Tensor::stack(rows, 0), true)
+            }
+            Mode::Train {
+                momentum,
+                r_max,
+                d_max,
+            } => {
+                let [_, channels, ..] = x.dims();
+                let now = kernels::channel_stats(x.clone()).without_autodiff();
+                let now_mean = now.clone().slice([0..1, 0..channels]).reshape([channels]);
+                let now_variance = now.slice([1..2, 0..channels]).reshape([channels]);
+                let now_std = now_variance.clone().add_scalar(EPSILON).sqrt();
+                let r = (now_std.clone() * rstd.clone()).clamp(1.0 / r_max, r_max);
+                let d = ((now_mean.clone() - mean.clone()) * rstd).clamp(-d_max, d_max);
+                let blend = |old: Tensor<1>, new: Tensor<1>| old * (1.0 - momentum) + new * momentum;
+                self.mean.update(blend(self.mean.value_sync(), now_mean.clone()));
+                self.variance
+                    .update(blend(self.variance.value_sync(), now_variance));
+                // `update` collects; reading synchronised makes the new value current.
+                let _ = (self.mean.value_sync(), self.variance.value_sync());
+                self.trained(x, Tensor::stack(vec![now_mean, now_std.recip(), r, d], 0), false)
+            }
+        }
+    }
+
+    fn trained(&self, x: Tensor<5>, stats: Tensor<2>, frozen: bool) -> Tensor<5> {
+        let stats = stats.to_device(&x.device());
+        kernels::norm_relu_train(x, self.gamma.val(), self.beta.val(), stats, frozen)
+    }
+}
+
+fn he(fan_in: usize) -> Initializer {
+    // he_normal: a normal distribution of standard deviation sqrt(2 / fan_in) (method.md 2.1).
+    Initializer::Normal {
+        mean: 0.0,
+        std: (2.0 / fan_in as f64).sqrt(),
+    }
+}
+
+/// 3x3x3 convolution without bias, stride 1, zero padding.
+#[derive(Module, Debug)]
+pub struct Conv3 {
+    /// `[out, in, 3, 3, 3]`.
+    pub weight: Param<Tensor<5>>,
+}
+
+impl Conv3 {
+    fn new(input: usize, output: usize, device: &Device) -> Self {
+        Self {
+            weight: he(input * 27).init([output, input, 3, 3, 3], device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        kernels::conv3(x, self.weight.val())
+    }
+}
+
+/// 1x1x1 convolution without bias: a matrix product.
+#[derive(Module, Debug)]
+pub struct Conv1 {
+    /// `[out, in]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Conv1 {
+    fn new(input: usize, output: usize, initializer: &Initializer, device: &Device) -> Self {
+        Self {
+            weight: initializer.init_with([output, input], Some(input), Some(output), device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let [batch, input, d, h, w] = x.dims();
+        let [output, _] = self.weight.dims();
+        let x = x.reshape([batch, input, d * h * w]);
+        self.weight
+            .val()
+            .unsqueeze::<3>()
+            .expand([batch, output, input])
+            .matmul(x)
+            .reshape([batch, output, d, h, w])
+    }
+}
+
+/// Convolution 2x2x2 of stride 2 with bias and ReLU: the compact stem's first step.
+#[derive(Module, Debug)]
+pub struct Halve {
+    /// `[out, in, 2, 2, 2]`.
+    pub weight: Param<Tensor<5>>,
+    /// `[out]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Halve {
+    fn new(input: usize, output: usize, device: &Device) -> Self {
+        Self {
+            weight: he(input * 8).init([output, input, 2, 2, 2], device),
+            bias: Initializer::Zeros.init([output], device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let [batch, input, d, h, w] = x.dims();
+        let [output, ..] = self.weight.dims();
+        let [d, h, w] = [d / 2, h / 2, w / 2];
+        // Each 2x2x2 cube becomes eight channels; the convolution is then a matrix product.
+        let cubes = x
+            .reshape([batch, input, d, 2, h, 2, w, 2])
+            .permute([0, 1, 3, 5, 7, 2, 4, 6]);
+        let cubes = cubes.reshape([batch, input * 8, d * h * w]);
+        let weight = self
+            .weight
+            .val()
+            .reshape([1, output, input * 8])
+            .expand([batch, output, input * 8]);
+        let y = weight.matmul(cubes) + self.bias.val().reshape([1, output, 1]);
+        activation::relu(y).reshape([batch, output, d, h, w])
+    }
+}
+
+/// Transposed convolution 2x2x2 of stride 2 with bias and ReLU: the compact head's first step.
+#[derive(Module, Debug)]
+pub struct Double {
+    /// `[in, out, 2, 2, 2]`.
+    pub weight: Param<Tensor<5>>,
+    /// `[out]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Double {
+    fn new(input: usize, output: usize, device: &Device) -> Self {
+        Self {
+            weight: he(input).init([input, output, 2, 2, 2], device),
+            bias: Initializer::Zeros.init([output], device),
+        }
+    }
+
+    fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let [batch, input, d, h, w] = x.dims();
+        let [_, output, ..] = self.weight.dims();
+        let weight = self.weight.val().reshape([1, input, output * 8]).swap_dims(1, 2);
+        let cubes = weight
+            .expand([batch, output * 8, input])
+            .matmul(x.reshape([batch, input, d * h * w]));
+        let cubes = cubes.reshape([batch, output, 8, d * h * w]) + self.bias.val().reshape([1, output, 1, 1]);
+        let cubes = activation::relu(cubes).reshape([batch, output, 2, 2, 2, d, h, w]);
+        cubes
+            .permute([0, 1, 5, 2, 6, 3, 7, 4])
+            .reshape([batch, output, 2 * d, 2 * h, 2 * w])
+    }
+}
+
+/// Norm, ReLU, [1x1x1 convolution, norm, ReLU,] 3x3x3 convolution, dropout: `k` new channels.
+#[derive(Module, Debug)]
+pub struct DenseLayer {
+    /// First normalisation.
+    pub norm1: NormRelu,
+    /// Bottleneck to `4 k` channels, with its normalisation.
+    pub conv1: Option<Conv1>,
+    /// Normalisation after the bottleneck.
+    pub norm3: Option<NormRelu>,
+    /// The new channels.
+    pub conv3: Conv3,
+    dropout: f64,
+}
+
+impl DenseLayer {
+    fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+        let inner = if config.bottleneck {
+            4 * config.growth
+        } else {
+            input
+        };
+        Self {
+            norm1: NormRelu::new(input, device),
+            conv1: config
+                .bottleneck
+                .then(|| Conv1::new(input, inner, &he(input), device)),
+            norm3: config.bottleneck.then(|| NormRelu::new(inner, device)),
+            conv3: Conv3::new(inner, config.growth, device),
+            dropout: config.dropout,
+        }
+    }
+
+    fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        let mut x = self.norm1.forward(x, mode);
+        if let (Some(conv), Some(norm)) = (&self.conv1, &self.norm3) {
+            x = norm.forward(conv.forward(x), mode);
+        }
+        let x = self.conv3.forward(x);
+        if mode.drops() && self.dropout > 0.0 {
+            let keep = 1.0 - self.dropout;
+            let plain = x.device().without_autodiff();
+            let mask = Tensor::random(x.shape(), burn::tensor::Distribution::Bernoulli(keep), &plain);
+            return x.clone() * mask.div_scalar(keep).to_device(&x.device());
+        }
+        x
+    }
+}
+
+/// `L` dense layers, each fed with everything before it.
+#[derive(Module, Debug)]
+pub struct DenseBlock {
+    /// The layers.
+    pub layers: Vec<DenseLayer>,
+}
+
+impl DenseBlock {
+    pub(super) fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+        let layers = (0..config.layers)
+            .map(|i| DenseLayer::new(config, input + i * config.growth, device))
+            .collect();
+        Self { layers }
+    }
+
+    /// The concatenation of the input and all new maps, and the new maps alone.
+    pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> (Tensor<5>, Tensor<5>) {
+        let mut all = x;
+        let mut new = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let maps = layer.forward(all.clone(), mode);
+            all = Tensor::cat(vec![all, maps.clone()], 1);
+            new.push(maps);
+        }
+        (all, Tensor::cat(new, 1))
+    }
+}
+
+/// Transition down: norm, ReLU, 1x1x1 convolution, 2x2x2 max-pooling.
+#[derive(Module, Debug)]
+pub struct TransitionDown {
+    /// Normalisation.
+    pub norm: NormRelu,
+    /// Compression.
+    pub conv: Conv1,
+}
+
+impl TransitionDown {
+    pub(super) fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+        let output = config.compressed(input);
+        Self {
+            norm: NormRelu::new(input, device),
+            conv: Conv1::new(input, output, &he(input), device),
+        }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        max_pool2(self.conv.forward(self.norm.forward(x, mode)))
+    }
+}
+
+/// Maximum over 2x2x2 cubes.
+fn max_pool2(x: Tensor<5>) -> Tensor<5> {
+    let [batch, c, d, h, w] = x.dims();
+    let x = x.reshape([batch * c * d * h, w / 2, 2]).max_dim(2);
+    let x = x.reshape([batch * c * d, h / 2, 2, w / 2]).max_dim(2);
+    let x = x.reshape([batch * c, d / 2, 2, (h / 2) * (w / 2)]).max_dim(2);
+    x.reshape([batch, c, d / 2, h / 2, w / 2])
+}
+
+/// Transition up: transposed 3x3x3 convolution of stride 2 with bias and ReLU.
+#[derive(Module, Debug)]
+pub struct TransitionUp {
+    /// `[in, out, 3, 3, 3]`.
+    pub weight: Param<Tensor<5>>,
+    /// `[out]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl TransitionUp {
+    pub(super) fn new(channels: usize, device: &Device) -> Self {
+        Self {
+            // An output voxel sees 27 / 8 taps on average.
+            weight: he(channels * 27 / 8).init([channels, channels, 3, 3, 3], device),
+            bias: Initializer::Zeros.init([channels], device),
+        }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let [channels] = self.bias.dims();
+        activation::relu(kernels::up2(x, self.weight.val()) + self.bias.val().reshape([1, channels, 1, 1, 1]))
+    }
+}
+
+/// Stem: [halving,] then three 3x3x3 convolutions, each followed by norm and ReLU.
+#[derive(Module, Debug)]
+pub struct Stem {
+    /// Halves the volume, if compact.
+    pub down: Option<Halve>,
+    /// Convolutions.
+    pub convs: Vec<Conv3>,
+    /// Their normalisations.
+    pub norms: Vec<NormRelu>,
+}
+
+impl Stem {
+    pub(super) fn new(config: &NetConfig, device: &Device) -> Self {
+        let c = config.stem;
+        let first = if config.compact { c } else { config.in_channels };
+        Self {
+            down: config.compact.then(|| Halve::new(config.in_channels, c, device)),
+            convs: (0..3)
+                .map(|i| Conv3::new(if i == 0 { first } else { c }, c, device))
+                .collect(),
+            norms: (0..3).map(|_| NormRelu::new(c, device)).collect(),
+        }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        let x = match &self.down {
+            Some(down) => down.forward(x),
+            None => x,
+        };
+        self.convs
+            .iter()
+            .zip(&self.norms)
+            .fold(x, |x, (conv, norm)| norm.forward(conv.forward(x), mode))
+    }
+}
+
+/// Head: [doubling,] then one 1x1x1 convolution to the lesion logit.
+#[derive(Module, Debug)]
+pub struct Head {
+    /// Doubles the volume, if compact.
+    pub up: Option<Double>,
+    /// The logit.
+    pub conv: Conv1,
+}
+
+impl Head {
+    pub(super) fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+        let inner = if config.compact { config.stem } else { input };
+        Self {
+            up: config.compact.then(|| Double::new(input, config.stem, device)),
+            conv: Conv1::new(inner, 1, &Initializer::XavierNormal { gain: 1.0 }, device),
+        }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
+        let x = match &self.up {
+            Some(up) => up.forward(x),
+            None => x,
+        };
+        self.conv.forward(x)
+    }
+}
