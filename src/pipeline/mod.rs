@@ -1,5 +1,23 @@
 //! From a scan to a mask, free of any user interface.
+//!
+//! A [`Head`] goes through a [`Run`] over any [`Predictor`]; what comes out is a probability per voxel,
+//! which [`mask`] cuts into lesions. Nothing here starts a thread or needs an executor: the caller polls.
 
+mod error;
+mod head;
+pub mod mask;
+pub mod memory;
+pub mod names;
 mod predictor;
+mod progress;
+pub mod report;
+mod run;
+mod settings;
 
+pub use error::PipelineError;
+pub use head::Head;
+pub use mask::{Cut, Lesion, Mask};
 pub use predictor::{PredictError, Predictor};
+pub use progress::{Progress, Stage, TimeLeft};
+pub use run::{Run, Segmentation, segment};
+pub use settings::Settings;

@@ -85,7 +85,7 @@ impl Fuser {
     /// [`TilingError::Length`] if the prediction is no patch of this side.
     pub fn add(&mut self, origin: [isize; 3], prediction: &[f32]) -> Result<(), TilingError> {
         let side = self.side;
-        TilingError::check_length("a prediction", side * side * side, prediction.len())?;
+        TilingError::check_length("A prediction", side * side * side, prediction.len())?;
         let [nx, ny, nz] = self.shape;
         let (x0, px, x_count) = clip(origin[0], side, nx);
         let (y0, py, y_count) = clip(origin[1], side, ny);
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(
             fuser.add([0; 3], &[0.5; 63]),
             Err(TilingError::Length {
-                what: "a prediction",
+                what: "A prediction",
                 expected: 64,
                 got: 63
             })

@@ -22,36 +22,38 @@ pub use window::{Weights, Window};
 #[non_exhaustive]
 pub enum TilingError {
     /// The volume has an axis of length zero.
-    #[error("a volume of {}x{}x{} voxels holds nothing to cut patches from", shape[0], shape[1], shape[2])]
+    #[error("A volume of {} x {} x {} voxels holds nothing to cut patches from.", shape[0], shape[1], shape[2])]
     EmptyVolume {
         /// Shape in voxels.
         shape: [usize; 3],
     },
     /// The patch has no voxel.
-    #[error("the patch side is 0; choose at least 1 voxel, for example 64")]
+    #[error("The patch side is 0. Choose at least 1 voxel, for example 64.")]
     EmptyPatch,
     /// The overlap is no fraction of the patch.
-    #[error("an overlap of {overlap} is not in [0, 1); choose for example 0, 0.5 or 0.75")]
+    #[error("An overlap of {overlap} is not in [0, 1). Choose for example 0, 0.5 or 0.75.")]
     Overlap {
         /// The overlap asked for.
         overlap: f64,
     },
     /// The plan would have more than [`MAX_TILES`] tiles.
-    #[error("{tiles} patches are more than the limit of {MAX_TILES}; lower the overlap or enlarge the patch")]
+    #[error(
+        "{tiles} patches are more than the limit of {MAX_TILES}. Lower the overlap or enlarge the patch."
+    )]
     TooManyTiles {
         /// Tiles the plan would have.
         tiles: usize,
     },
     /// The volume has more voxels than this machine can address.
-    #[error("a volume of {}x{}x{} voxels is too large for this machine", shape[0], shape[1], shape[2])]
+    #[error("A volume of {} x {} x {} voxels is too large for this machine.", shape[0], shape[1], shape[2])]
     TooLarge {
         /// Shape in voxels.
         shape: [usize; 3],
     },
     /// An array has another number of values than its shape says.
-    #[error("{what} has {got} values where {expected} were expected")]
+    #[error("{what} has {got} values where {expected} were expected.")]
     Length {
-        /// The array in words.
+        /// The array in words, with a capital.
         what: &'static str,
         /// Values that the shape asks for.
         expected: usize,

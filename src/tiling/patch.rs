@@ -21,7 +21,7 @@ pub fn extract(
     let (z0, pz, z_count) = clip(origin[2], side, nz);
     let mut patch = vec![0.0; channels.len() * side * side * side];
     for (c, channel) in channels.iter().enumerate() {
-        TilingError::check_length("a channel", nx * ny * nz, channel.len())?;
+        TilingError::check_length("A channel", nx * ny * nz, channel.len())?;
         if x_count == 0 {
             continue;
         }
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(
             problem,
             TilingError::Length {
-                what: "a channel",
+                what: "A channel",
                 expected: 8,
                 got: 7
             }

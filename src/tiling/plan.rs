@@ -91,7 +91,7 @@ impl Plan {
     /// [`TilingError::Length`] if the mask has another number of voxels than the volume.
     pub fn within(mut self, foreground: &[bool]) -> Result<Self, TilingError> {
         let [nx, ny, nz] = self.shape;
-        TilingError::check_length("the foreground mask", nx * ny * nz, foreground.len())?;
+        TilingError::check_length("The foreground mask", nx * ny * nz, foreground.len())?;
         let side = self.side;
         self.origins.retain(|&[ox, oy, oz]| {
             let (x0, _, x_count) = clip(ox, side, nx);

@@ -102,7 +102,7 @@ impl fmt::Display for Window {
 
 /// A window's name that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no voting window; choose bspline, gaussian or uniform")]
+#[error("{0:?} is no voting window. Choose bspline, gaussian or uniform.")]
 pub struct UnknownWindow(String);
 
 impl FromStr for Window {

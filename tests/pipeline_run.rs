@@ -1,0 +1,436 @@
+//! Runs over closed-form predictors: order, failure, loss, cancellation, resumption.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use equipoise::pipeline::{
+    Head, PipelineError, PredictError, Predictor, Progress, Run, Segmentation, Settings, Stage, segment,
+};
+use equipoise::tiling::{TilingError, Window};
+use equipoise::volume::Grid;
+use nalgebra::Matrix4;
+use pollster::block_on;
+
+const SHAPE: [usize; 3] = [21, 18, 25];
+
+/// A ball of foreground in noise.
+fn head() -> Head {
+    let [nx, ny, nz] = SHAPE;
+    let grid = Grid {
+        shape: SHAPE,
+        affine: Matrix4::identity(),
+    };
+    let noise = |i: usize, seed: usize| ((i * 7919 + seed * 104_729) % 1009) as f32 / 504.5 - 1.0;
+    let flair = (0..grid.len()).map(|i| noise(i, 1)).collect();
+    let t1 = (0..grid.len()).map(|i| noise(i, 2)).collect();
+    let foreground = (0..grid.len())
+        .map(|i| {
+            let r = [(i % nx, nx), (i / nx % ny, ny), (i / nx / ny, nz)]
+                .map(|(at, n)| (at as f64 - n as f64 / 2.0) / (n as f64 / 2.0));
+            r.iter().map(|v| v * v).sum::<f64>() < 0.7
+        })
+        .collect();
+    Head::new(grid, flair, Some(t1), foreground).unwrap()
+}
+
+fn settings() -> Settings {
+    Settings {
+        patch: 8,
+        ..Settings::default()
+    }
+}
+
+fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// A probability that depends on a voxel, its channels, its place and its patch.
+fn closed_form(patch: &[f32], side: usize) -> Vec<f32> {
+    let cube = side * side * side;
+    let mean = patch.iter().sum::<f32>() / patch.len() as f32;
+    (0..cube)
+        .map(|i| {
+            let place = (i % side) as f32 / side as f32;
+            1.0 / (1.0 + (-(2.0 * patch[i] - patch[cube + i] + place + 30.0 * mean)).exp())
+        })
+        .collect()
+}
+
+/// Pending for a number of polls, then ready: stands in for a worker that takes its time.
+struct Wait(usize);
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.0 == 0 {
+            return Poll::Ready(());
+        }
+        self.0 -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// A scripted engine.
+struct Engine<'a> {
+    parallelism: usize,
+    /// Polls that the n-th call takes.
+    slowness: &'a dyn Fn(usize) -> usize,
+    /// What the n-th call answers instead of the closed form.
+    fault: &'a dyn Fn(usize) -> Option<Result<Vec<f32>, PredictError>>,
+    calls: Cell<usize>,
+    /// Calls in the order in which they ended.
+    ended: RefCell<Vec<usize>>,
+    flying: Cell<usize>,
+    most_flying: Cell<usize>,
+}
+
+impl<'a> Engine<'a> {
+    fn new(parallelism: usize) -> Self {
+        Self {
+            parallelism,
+            slowness: &|_| 0,
+            fault: &|_| None,
+            calls: Cell::new(0),
+            ended: RefCell::new(Vec::new()),
+            flying: Cell::new(0),
+            most_flying: Cell::new(0),
+        }
+    }
+
+    fn slow(self, slowness: &'a dyn Fn(usize) -> usize) -> Self {
+        Self { slowness, ..self }
+    }
+
+    fn faulty(self, fault: &'a dyn Fn(usize) -> Option<Result<Vec<f32>, PredictError>>) -> Self {
+        Self { fault, ..self }
+    }
+}
+
+impl Predictor for Engine<'_> {
+    async fn predict(&self, patch: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
+        assert_eq!(patch.len(), 2 * side * side * side);
+        let call = self.calls.replace(self.calls.get() + 1);
+        self.flying.set(self.flying.get() + 1);
+        self.most_flying
+            .set(self.most_flying.get().max(self.flying.get()));
+        Wait((self.slowness)(call)).await;
+        self.flying.set(self.flying.get() - 1);
+        self.ended.borrow_mut().push(call);
+        (self.fault)(call).unwrap_or_else(|| Ok(closed_form(&patch, side)))
+    }
+
+    fn parallelism(&self) -> usize {
+        self.parallelism
+    }
+}
+
+fn plain(settings: &Settings) -> Segmentation {
+    block_on(segment(&head(), &Engine::new(1), settings, go_on)).unwrap()
+}
+
+#[test]
+fn the_result_is_the_vote_inside_the_foreground() {
+    let head = head();
+    for settings in [
+        settings(),
+        Settings {
+            rotations: true,
+            overlap: 0.75,
+            window: Window::Gaussian,
+            ..settings()
+        },
+    ] {
+        let got = plain(&settings);
+        // The definition, voxel by voxel, in f64.
+        let run = Run::new(&head, &settings).unwrap();
+        let weights = settings.window.weights(8);
+        let axis = weights.axis();
+        let mut sums = vec![(0.0_f64, 0.0_f64); head.grid().len()];
+        for &origin in run.plan().origins() {
+            for turn in settings.orientations() {
+                let mut patch = head.patch(origin, 8).unwrap();
+                turn.apply(&mut patch, 8);
+                let mut answer = closed_form(&patch, 8);
+                turn.apply(&mut answer, 8);
+                for (i, &p) in answer.iter().enumerate() {
+                    let at = [i % 8, i / 8 % 8, i / 64];
+                    let [x, y, z] = [0, 1, 2].map(|a| usize::try_from(origin[a]).unwrap() + at[a]);
+                    let w = (axis[at[0]] * axis[at[1]] * axis[at[2]]).max(weights.floor());
+                    let sum = &mut sums[x + SHAPE[0] * (y + SHAPE[1] * z)];
+                    sum.0 += w * f64::from(p);
+                    sum.1 += w;
+                }
+            }
+        }
+        for (i, &p) in got.probability.iter().enumerate() {
+            if head.foreground()[i] {
+                let expected = sums[i].0 / sums[i].1;
+                assert!(
+                    (f64::from(p) - expected).abs() < 1e-5,
+                    "voxel {i}: {p} and {expected}"
+                );
+            } else {
+                assert_eq!(p, 0.0, "voxel {i} lies outside");
+            }
+        }
+        assert_eq!(got.patches, run.total());
+        assert_eq!(got.notes, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_order_of_answers_changes_no_bit() {
+    let settings = Settings {
+        variance: true,
+        overlap: 0.75,
+        ..settings()
+    };
+    let expected = plain(&settings);
+    // Every third patch is slow, so later ones overtake it.
+    let slowness = |call: usize| if call.is_multiple_of(3) { 7 } else { call % 2 };
+    for parallelism in [2, 3, 8, 100] {
+        let engine = Engine::new(parallelism).slow(&slowness);
+        let got = block_on(segment(&head(), &engine, &settings, go_on)).unwrap();
+        assert_eq!(got, expected, "{parallelism} side by side");
+        assert!(
+            !engine.ended.borrow().is_sorted(),
+            "the test must put answers out of order"
+        );
+        let most = engine.most_flying.get();
+        assert!(
+            (2..=parallelism).contains(&most),
+            "{most} at once of {parallelism}"
+        );
+    }
+}
+
+#[test]
+fn a_patch_that_hangs_holds_back_no_more_than_a_bounded_number() {
+    // The first patch ends last; the others must not pile up without bound.
+    let slowness = |call: usize| if call == 0 { 10_000 } else { 0 };
+    let engine = Engine::new(2).slow(&slowness);
+    let done = Cell::new(0);
+    let head = head();
+    let settings = settings();
+    let mut run = Run::new(&head, &settings).unwrap();
+    let total = run.total();
+    assert!(total > 20, "{total}");
+    let most = Cell::new(0);
+    block_on(run.advance(&engine, |progress| {
+        if engine.ended.borrow().contains(&0) {
+            return ControlFlow::Break(());
+        }
+        done.set(progress.done);
+        most.set(most.get().max(progress.done));
+        ControlFlow::Continue(())
+    }))
+    .unwrap_err();
+    assert_eq!(most.get(), 8, "4 answers wait per patch in flight");
+}
+
+#[test]
+fn progress_counts_every_patch_once() {
+    let head = head();
+    let settings = Settings {
+        rotations: true,
+        ..settings()
+    };
+    let total = Run::new(&head, &settings).unwrap().total();
+    let seen = RefCell::new(Vec::new());
+    block_on(segment(&head, &Engine::new(3), &settings, |progress| {
+        assert_eq!((progress.stage, progress.total), (Stage::Segmenting, total));
+        assert_eq!(
+            progress.left.is_some(),
+            progress.done >= 3,
+            "known once three are done"
+        );
+        seen.borrow_mut().push(progress.done);
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    assert_eq!(*seen.borrow(), (0..=total).collect::<Vec<_>>());
+    assert_eq!(total % 4, 0, "four orientations a tile");
+}
+
+#[test]
+fn cancelling_stops_before_the_next_patch_and_keeps_what_is_done() {
+    let head = head();
+    let settings = settings();
+    let mut run = Run::new(&head, &settings).unwrap();
+    let total = run.total();
+    let first = Engine::new(1);
+    let stop_at = |n: usize| {
+        move |p: Progress| {
+            if p.done >= n {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        }
+    };
+    let problem = block_on(run.advance(&first, stop_at(5))).unwrap_err();
+    assert_eq!(problem, PipelineError::Cancelled { done: 5, total });
+    assert_eq!(first.calls.get(), 5, "no patch was begun after the cancel");
+
+    // At once, before any patch.
+    let second = Engine::new(1);
+    assert!(block_on(run.advance(&second, |_| ControlFlow::Break(()))).is_err());
+    assert_eq!(second.calls.get(), 0);
+
+    let third = Engine::new(2);
+    block_on(run.advance(&third, go_on)).unwrap();
+    assert_eq!(third.calls.get(), total - 5, "nothing is predicted twice");
+    assert_eq!(run.finish().unwrap(), plain(&settings));
+}
+
+#[test]
+fn a_dropped_future_loses_no_answer() {
+    let head = head();
+    let settings = settings();
+    let mut run = Run::new(&head, &settings).unwrap();
+    let slowness = |call: usize| usize::from(call >= 6) * 1_000_000;
+    let engine = Engine::new(3).slow(&slowness);
+    {
+        let mut advance = std::pin::pin!(run.advance(&engine, go_on));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..50 {
+            assert!(advance.as_mut().poll(&mut cx).is_pending());
+        }
+    }
+    assert_eq!(run.done(), 6);
+    let total = run.total();
+    let other = Engine::new(1);
+    block_on(run.advance(&other, go_on)).unwrap();
+    assert_eq!(other.calls.get(), total - 6);
+    assert_eq!(run.finish().unwrap(), plain(&settings));
+}
+
+#[test]
+fn a_lost_engine_can_be_replaced() {
+    let head = head();
+    let settings = Settings {
+        variance: true,
+        rotations: true,
+        ..settings()
+    };
+    let mut run = Run::new(&head, &settings).unwrap();
+    let total = run.total();
+    // Patch 7 is slow, so that answers wait for it when the device is lost.
+    let slowness = |call: usize| if call == 6 { 1000 } else { 0 };
+    let fault = |call| (call == 11).then(|| Err(PredictError::Lost("device lost".to_owned())));
+    let gpu = Engine::new(4).slow(&slowness).faulty(&fault);
+    let problem = block_on(run.advance(&gpu, go_on)).unwrap_err();
+    assert!(problem.is_lost(), "{problem:?}");
+    assert!(problem.to_string().contains("device lost"), "{problem}");
+    let kept = run.done();
+    assert!(kept > 6, "answers after the missing one are kept too: {kept}");
+    assert!(matches!(problem, PipelineError::Predict { patch: 12, total: t, .. } if t == total));
+
+    let cpu = Engine::new(2);
+    block_on(run.advance(&cpu, go_on)).unwrap();
+    assert_eq!(cpu.calls.get(), total - kept, "only what was missing");
+    assert_eq!(run.finish().unwrap(), plain(&settings));
+}
+
+#[test]
+fn an_answer_that_is_no_probability_is_refused() {
+    let n = 8 * 8 * 8;
+    let mut nan = vec![0.5; n];
+    nan[17] = f32::NAN;
+    nan[18] = f32::INFINITY;
+    let cases: [(Vec<f32>, PredictError); 4] = [
+        (nan, PredictError::NotProbabilities { count: 2 }),
+        (vec![1.0001; n], PredictError::NotProbabilities { count: n }),
+        (vec![-0.1; n], PredictError::NotProbabilities { count: n }),
+        (
+            vec![0.5; n - 1],
+            PredictError::Length {
+                expected: n,
+                got: n - 1,
+            },
+        ),
+    ];
+    for (answer, expected) in cases {
+        let fault = |call| (call == 3).then(|| Ok(answer.clone()));
+        let engine = Engine::new(1).faulty(&fault);
+        let head = head();
+        let settings = settings();
+        let mut run = Run::new(&head, &settings).unwrap();
+        let problem = block_on(run.advance(&engine, go_on)).unwrap_err();
+        let PipelineError::Predict { patch: 4, source, .. } = &problem else {
+            panic!("{problem:?}")
+        };
+        assert_eq!(*source, expected);
+        assert!(!problem.is_lost());
+        assert_eq!(run.done(), 3, "the bad answer did not vote");
+    }
+}
+
+#[test]
+fn an_engine_error_ends_the_run_with_its_words() {
+    let fault = |_| Some(Err(PredictError::Engine("out of memory".to_owned())));
+    let engine = Engine::new(2).faulty(&fault);
+    let problem = block_on(segment(&head(), &engine, &settings(), go_on)).unwrap_err();
+    assert!(problem.to_string().contains("out of memory"), "{problem}");
+}
+
+#[test]
+fn a_network_stuck_at_a_constant_is_noted() {
+    let n = 8 * 8 * 8;
+    let constant = |_| Some(Ok(vec![0.25; n]));
+    let got = block_on(segment(
+        &head(),
+        &Engine::new(1).faulty(&constant),
+        &settings(),
+        go_on,
+    ))
+    .unwrap();
+    assert_eq!(got.notes.len(), 1, "{:?}", got.notes);
+    assert!(got.notes[0].contains("not to be trusted"));
+    // Another constant in every patch (stale data of a skipped kernel) is as bad.
+    let stale = |call: usize| Some(Ok(vec![call as f32 / 1000.0; n]));
+    let got = block_on(segment(
+        &head(),
+        &Engine::new(1).faulty(&stale),
+        &settings(),
+        go_on,
+    ))
+    .unwrap();
+    assert_eq!(got.notes.len(), 1);
+    // One voxel of difference anywhere clears it.
+    let mut almost = vec![0.25; n];
+    almost[100] = 0.26;
+    let almost = |call: usize| Some(Ok(if call == 9 { almost.clone() } else { vec![0.25; n] }));
+    let got = block_on(segment(
+        &head(),
+        &Engine::new(1).faulty(&almost),
+        &settings(),
+        go_on,
+    ))
+    .unwrap();
+    assert_eq!(got.notes.len(), 0);
+}
+
+#[test]
+fn unfinished_runs_and_bad_settings_are_refused() {
+    let head = head();
+    let settings = settings();
+    let run = Run::new(&head, &settings).unwrap();
+    let total = run.total();
+    assert_eq!(run.finish(), Err(PipelineError::Unfinished { done: 0, total }));
+    let bad = Settings {
+        overlap: 1.0,
+        ..settings
+    };
+    assert_eq!(
+        Run::new(&head, &bad).map(|_| ()),
+        Err(PipelineError::Tiling(TilingError::Overlap { overlap: 1.0 }))
+    );
+}
