@@ -1,1 +1,3 @@
 //! Loss functions.
+
+pub mod closed;
