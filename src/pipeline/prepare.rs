@@ -1,0 +1,367 @@
+//! From opened scans to a head as the network sees it, and from its probability back to the scan's own grid.
+
+use std::collections::BTreeSet;
+
+use super::{Head, PipelineError};
+use crate::volume::conform::{conform, to_native};
+use crate::volume::nifti::{Header, Scan};
+use crate::volume::resample::{Interpolation, coverage, resample};
+use crate::volume::{Grid, Volume, VolumeError, intensity};
+
+/// Least share of the FLAIR's field of view that a T1 must cover. Low, because a T1 cropped to the head may cover
+/// little of a FLAIR with much air around it.
+pub const LEAST_FIELD_COVERAGE: f64 = 0.1;
+
+/// Least share of the head's bounding box that a T1 must cover.
+pub const LEAST_HEAD_COVERAGE: f64 = 0.5;
+
+/// Below this coverage of the head a note says that the T1 is missing in places.
+const FULL_COVERAGE: f64 = 0.98;
+
+/// An image of at most this many distinct values, all whole numbers, is a mask or a label image.
+const MOST_LABELS: usize = 16;
+
+/// Grids are the same if their corners lie within this distance in mm of each other.
+const SAME_GRID_MM: f64 = 0.01;
+
+/// Voxel edges from this length in mm on call for a note.
+const THICK_MM: f64 = 3.0;
+
+/// Why a case cannot be prepared.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PrepareError {
+    /// A scan is not fit for use.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// The channels make no head.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    /// FLAIR and T1 lie apart.
+    #[error(
+        "The T1 covers only {:.0} % of {place}: the two scans do not belong together or are not registered. Check \
+         that both are of the same person and visit and share one space, or go on without the T1.",
+        .coverage * 100.0
+    )]
+    Apart {
+        /// What should be covered: the FLAIR's field of view, or the head in it.
+        place: &'static str,
+        /// Share of it inside the T1's field of view, 0 to 1.
+        coverage: f64,
+    },
+}
+
+/// A case ready for a [`Run`](super::Run).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// The head on the network's grid.
+    pub head: Head,
+    /// The FLAIR's header: the grid to which results return.
+    pub native: Header,
+    /// What preparing did that a person should know, one sentence each (the scans' own notes are not repeated).
+    pub notes: Vec<String>,
+}
+
+impl Prepared {
+    /// Brings a probability on the head's grid back to the FLAIR's own grid.
+    ///
+    /// # Errors
+    /// [`VolumeError::Length`] if there is not one value per voxel of the head.
+    pub fn restore(&self, probability: Vec<f32>) -> Result<Volume, VolumeError> {
+        let (expected, got) = (self.head.grid().len(), probability.len());
+        if got != expected {
+            return Err(VolumeError::Length { expected, got });
+        }
+        let fused = Volume {
+            grid: self.head.grid().clone(),
+            data: probability,
+        };
+        Ok(Volume {
+            grid: self.native.grid().clone(),
+            data: to_native(&fused, self.native.grid())?,
+        })
+    }
+}
+
+/// Refuses an image that is no scan: constant, a single slice, a mask.
+///
+/// # Errors
+/// [`VolumeError::Constant`], [`VolumeError::SingleSlice`], [`VolumeError::LooksLikeMask`], or
+/// [`VolumeError::Empty`] without voxels.
+pub fn check(scan: &Volume) -> Result<(), VolumeError> {
+    let shape = scan.grid.shape;
+    let value = *scan.data.first().ok_or(VolumeError::Empty)?;
+    if scan.data.iter().all(|&v| v == value) {
+        return Err(VolumeError::Constant { value });
+    }
+    if shape.contains(&1) {
+        return Err(VolumeError::SingleSlice { shape });
+    }
+    let mut distinct = BTreeSet::new();
+    let mut previous = f32::NAN;
+    for &v in &scan.data {
+        // Masks are long runs of one value: most voxels need no look-up.
+        if v == previous {
+            continue;
+        }
+        previous = v;
+        distinct.insert(v.to_bits());
+        if v.fract() != 0.0 || distinct.len() > MOST_LABELS {
+            return Ok(());
+        }
+    }
+    Err(VolumeError::LooksLikeMask {
+        labels: distinct.len(),
+    })
+}
+
+/// Whether a T1 on grid `t1` may go with a FLAIR on grid `flair`, judged by their grids alone, as soon as both are
+/// open. A sentence says what will be done to the T1, if anything.
+///
+/// # Errors
+/// [`PrepareError::Apart`] below [`LEAST_FIELD_COVERAGE`]; [`VolumeError::SingularGrid`].
+pub fn fits(flair: &Grid, t1: &Grid) -> Result<Option<String>, PrepareError> {
+    let coverage = coverage(flair, t1)?;
+    if coverage < LEAST_FIELD_COVERAGE {
+        return Err(PrepareError::Apart {
+            place: "the FLAIR's field of view",
+            coverage,
+        });
+    }
+    Ok((!same_grid(flair, t1)).then(|| {
+        "The T1 lies on another grid than the FLAIR and is resampled onto it by the affines in the files. It is not \
+         registered: check that the two line up."
+            .to_owned()
+    }))
+}
+
+/// Brings a case to the network's grid and intensities.
+///
+/// The FLAIR is conformed to RAS 1 mm ([`conform`]), its foreground found and its intensities normalised there
+/// ([`intensity`]). The T1 goes to the conformed FLAIR's grid in a single interpolation and is normalised over the
+/// part of that foreground where it has voxels; elsewhere it is 0, the mean, which is also how the network is told
+/// that there is no T1.
+///
+/// # Errors
+/// [`PrepareError`]; its text says what is wrong and what to do.
+pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError> {
+    check(&flair.volume)?;
+    let mut notes = Vec::new();
+    let conformed = conform(&flair.volume)?;
+    let spacing = flair.volume.grid.spacing();
+    if conformed.interpolated {
+        let [nx, ny, nz] = conformed.volume.grid.shape;
+        notes.push(format!(
+            "The FLAIR's voxels are {:.2} x {:.2} x {:.2} mm; the network works on a copy at 1 mm ({nx} x {ny} x \
+             {nz} voxels) and its result is brought back.",
+            spacing[0], spacing[1], spacing[2]
+        ));
+    }
+    if spacing.iter().any(|&s| s >= THICK_MM) {
+        notes.push(
+            "The FLAIR has thick slices. Small lesions fade in them and may be missed; a 3-D FLAIR of about 1 mm \
+             serves better."
+                .to_owned(),
+        );
+    }
+    let foreground = intensity::foreground(&conformed.volume);
+    let first = intensity::normalise(&conformed.volume, &foreground);
+    let grid = conformed.volume.grid;
+    drop(conformed.volume.data);
+    let second = match t1 {
+        None => {
+            notes.push("No T1 was given; the network uses the FLAIR alone.".to_owned());
+            None
+        }
+        Some(t1) => {
+            check(&t1.volume)?;
+            notes.extend(fits(&flair.volume.grid, &t1.volume.grid)?);
+            notes.extend(covers_head(&grid, &foreground, &t1.volume.grid)?);
+            Some(second_channel(&t1.volume, &grid, &foreground)?)
+        }
+    };
+    Ok(Prepared {
+        head: Head::new(grid, first, second, foreground)?,
+        native: flair.header.clone(),
+        notes,
+    })
+}
+
+/// The T1 on the head's grid, normalised where it has voxels and 0 elsewhere.
+fn second_channel(t1: &Volume, grid: &Grid, foreground: &[bool]) -> Result<Vec<f32>, VolumeError> {
+    // A scan that was read holds no NaN, so NaN marks what lies outside it.
+    let mut resampled = resample(t1, grid, Interpolation::Linear, f32::NAN)?;
+    let mut inside = foreground.to_vec();
+    for (value, inside) in resampled.data.iter_mut().zip(&mut inside) {
+        if value.is_nan() {
+            *value = 0.0;
+            *inside = false;
+        }
+    }
+    Ok(intensity::normalise(&resampled, &inside))
+}
+
+/// Whether a T1 on grid `t1` covers enough of the head; a sentence if it does not cover all.
+fn covers_head(grid: &Grid, foreground: &[bool], t1: &Grid) -> Result<Option<String>, PrepareError> {
+    let Some(head) = bounding_box(grid, foreground) else {
+        return Ok(None);
+    };
+    let coverage = coverage(&head, t1)?;
+    if coverage < LEAST_HEAD_COVERAGE {
+        return Err(PrepareError::Apart {
+            place: "the head in the FLAIR",
+            coverage,
+        });
+    }
+    Ok((coverage < FULL_COVERAGE).then(|| {
+        format!(
+            "The T1 covers {:.0} % of the head; elsewhere the network uses the FLAIR alone.",
+            coverage * 100.0
+        )
+    }))
+}
+
+/// The part of a grid that holds all of a mask; `None` if the mask is empty.
+fn bounding_box(grid: &Grid, mask: &[bool]) -> Option<Grid> {
+    let [nx, ny, _] = grid.shape;
+    let (mut first, mut last) = ([usize::MAX; 3], [0; 3]);
+    for (row, voxels) in mask.chunks(nx.max(1)).enumerate() {
+        let (Some(left), Some(right)) = (voxels.iter().position(|v| *v), voxels.iter().rposition(|v| *v))
+        else {
+            continue;
+        };
+        for (axis, (low, high)) in [(left, right), (row % ny, row % ny), (row / ny, row / ny)]
+            .into_iter()
+            .enumerate()
+        {
+            first[axis] = first[axis].min(low);
+            last[axis] = last[axis].max(high);
+        }
+    }
+    if first[0] > last[0] {
+        return None;
+    }
+    let origin = grid.world(first.map(|index| index as f64));
+    let mut affine = grid.affine;
+    for (axis, value) in origin.into_iter().enumerate() {
+        affine[(axis, 3)] = value;
+    }
+    Some(Grid {
+        shape: [0, 1, 2].map(|a| last[a] + 1 - first[a]),
+        affine,
+    })
+}
+
+/// True if two grids have the same shape and their corners lie at the same places.
+fn same_grid(a: &Grid, b: &Grid) -> bool {
+    let apart = |corner: usize| {
+        let index = [0, 1, 2].map(|axis| {
+            if corner >> axis & 1 == 1 {
+                a.shape[axis] as f64
+            } else {
+                0.0
+            }
+        });
+        let (p, q) = (a.world(index), b.world(index));
+        (0..3).any(|axis| (p[axis] - q[axis]).abs() > SAME_GRID_MM)
+    };
+    a.shape == b.shape && !(0..8).any(apart)
+}
+
+#[cfg(test)]
+mod tests {
+    use nalgebra::Matrix4;
+
+    use super::*;
+
+    fn grid(shape: [usize; 3]) -> Grid {
+        Grid {
+            shape,
+            affine: Matrix4::identity(),
+        }
+    }
+
+    fn shifted(shape: [usize; 3], by: [f64; 3]) -> Grid {
+        let mut grid = grid(shape);
+        (0..3).for_each(|axis| grid.affine[(axis, 3)] = by[axis]);
+        grid
+    }
+
+    #[test]
+    fn what_is_no_scan_is_refused() {
+        let image = |shape: [usize; 3], value: &dyn Fn(usize) -> f32| {
+            let grid = grid(shape);
+            let data = (0..grid.len()).map(value).collect();
+            check(&Volume { grid, data })
+        };
+        assert_eq!(image([4; 3], &|_| 7.0), Err(VolumeError::Constant { value: 7.0 }));
+        assert_eq!(
+            image([9, 9, 1], &|i| i as f32),
+            Err(VolumeError::SingleSlice { shape: [9, 9, 1] })
+        );
+        assert_eq!(
+            image([4; 3], &|i| (i % 2) as f32),
+            Err(VolumeError::LooksLikeMask { labels: 2 })
+        );
+        assert_eq!(
+            image([4; 3], &|i| (i % 16) as f32),
+            Err(VolumeError::LooksLikeMask { labels: 16 })
+        );
+        assert_eq!(image([4; 3], &|i| (i % 17) as f32), Ok(()));
+        assert_eq!(image([4; 3], &|i| (i % 2) as f32 * 0.5), Ok(()));
+        assert_eq!(image([0; 3], &|_| 0.0), Err(VolumeError::Empty));
+    }
+
+    #[test]
+    fn a_t1_must_lie_where_the_flair_does() {
+        let flair = grid([40; 3]);
+        assert_eq!(fits(&flair, &flair), Ok(None));
+        assert_eq!(
+            fits(&flair, &shifted([40; 3], [0.009, 0.0, 0.0])),
+            Ok(None),
+            "rounding in a header"
+        );
+        for other in [
+            shifted([40; 3], [0.011, 0.0, 0.0]),
+            grid([41, 40, 40]),
+            grid([20; 3]),
+        ] {
+            let note = fits(&flair, &other).unwrap().unwrap();
+            assert!(note.contains("resampled"), "{note}");
+        }
+        let problem = fits(&flair, &shifted([40; 3], [38.0, 0.0, 0.0])).unwrap_err();
+        let PrepareError::Apart { coverage, .. } = &problem else {
+            panic!("{problem:?}")
+        };
+        assert!((coverage - 0.05).abs() < 0.02, "{coverage}");
+        assert!(
+            problem.to_string().contains("5 %") || problem.to_string().contains("6 %"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn coverage_is_of_the_head_and_not_of_the_air() {
+        let flair = shifted([40; 3], [100.0, 0.0, -50.0]);
+        let mut head = vec![false; flair.len()];
+        for (i, voxel) in head.iter_mut().enumerate() {
+            *voxel = [i % 40, i / 40 % 40, i / 1600]
+                .iter()
+                .all(|v| (10..30).contains(v));
+        }
+        let found = bounding_box(&flair, &head).unwrap();
+        assert_eq!(found, shifted([20; 3], [110.0, 10.0, -40.0]));
+        assert_eq!(bounding_box(&flair, &vec![false; flair.len()]), None);
+
+        let t1 = |shift: f64| shifted([20; 3], [110.0 + shift, 10.0, -40.0]);
+        assert_eq!(
+            covers_head(&flair, &head, &t1(0.0)),
+            Ok(None),
+            "all of the head, an eighth of the field of view"
+        );
+        let note = covers_head(&flair, &head, &t1(5.0)).unwrap().unwrap();
+        assert!(note.contains("75 %"), "{note}");
+        let problem = covers_head(&flair, &head, &t1(12.0)).unwrap_err();
+        assert!(problem.to_string().contains("40 % of the head"), "{problem}");
+    }
+}
