@@ -1,5 +1,6 @@
 //! Scans as numbers: NIfTI files, voxel grids, resampling and intensities.
 
+mod check;
 pub mod components;
 pub mod conform;
 mod error;
@@ -9,6 +10,7 @@ pub mod nifti;
 mod orientation;
 pub mod resample;
 
+pub use check::{check, mask_labels};
 pub use error::VolumeError;
 pub use grid::Grid;
 pub use orientation::Orientation;
