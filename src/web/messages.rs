@@ -251,6 +251,8 @@ pub enum FromEngine {
         tile: usize,
         /// Milliseconds it took inside the engine.
         millis: f64,
+        /// Bytes of the engine's memory, which never shrinks.
+        heap: f64,
     },
     /// The engine cannot go on.
     Failed {

@@ -33,6 +33,9 @@ pub trait Engine {
 
     /// Waits out an abandoned answer. False if the engine has ended.
     fn usable(&self) -> impl Future<Output = bool>;
+
+    /// True if it should be replaced by a fresh one: its memory has grown and cannot shrink.
+    fn worn(&self) -> bool;
 }
 
 /// Starts engines.
@@ -67,6 +70,10 @@ pub enum Event {
 }
 
 /// Engines of one kind with one network, as a [`Predictor`].
+///
+/// When the GPU fails, the patch in question ends with [`PredictError::Lost`] and the pool is one of CPU engines from
+/// then on: a [`Run`](crate::pipeline::Run) that advances again over the same pool goes on where it was, and asks anew
+/// how many patches may be in flight. An error that is not `Lost` is final.
 pub struct Pool<S: Starter> {
     starter: S,
     /// Workers of a CPU pool; a GPU has one engine.
@@ -133,9 +140,14 @@ impl<S: Starter> Pool<S> {
     /// # Errors
     /// [`PredictError::Engine`] if no engine starts, neither GPU nor CPU.
     pub async fn ready(&self) -> Result<(), PredictError> {
-        let mut lease = self.lease().await?;
-        lease.unharmed = true;
-        Ok(())
+        loop {
+            match self.lease().await {
+                Ok(_) => return Ok(()),
+                // The GPU was given up; the CPU is next.
+                Err(PredictError::Lost(_)) => {}
+                Err(problem) => return Err(problem),
+            }
+        }
     }
 
     /// Ends the engines that wait for work, which gives their memory back to the system.
@@ -158,23 +170,16 @@ impl<S: Starter> Pool<S> {
             let idle = self.state.borrow_mut().idle.pop();
             if let Some(engine) = idle {
                 if engine.usable().await {
-                    return Ok(Lease {
-                        slot,
-                        engine: Some(engine),
-                        unharmed: false,
-                    });
+                    return Ok(Lease::new(slot, engine));
                 }
                 continue;
             }
             match self.starter.start(kind).await {
-                Ok(engine) => {
-                    return Ok(Lease {
-                        slot,
-                        engine: Some(engine),
-                        unharmed: false,
-                    });
+                Ok(engine) => return Ok(Lease::new(slot, engine)),
+                Err(problem) if kind == EngineKind::WebGpu => {
+                    self.fall_back(&problem);
+                    return Err(PredictError::Lost(problem));
                 }
-                Err(problem) if kind == EngineKind::WebGpu => self.fall_back(&problem),
                 // With other engines at work the pool is simply smaller than hoped: memory is the usual reason.
                 Err(_) if self.shrink() => {}
                 Err(problem) => return Err(PredictError::Engine(problem)),
@@ -256,21 +261,20 @@ impl<S: Starter> Predictor for Pool<S> {
                         });
                         return Ok(answer.probabilities);
                     }
-                    Err(problem) => problem,
+                    Err(problem) => problem.to_string(),
                 },
-                Err(problem) => PredictError::Lost(problem),
+                Err(problem) => problem,
             };
             lease.engine = None;
-            match kind {
-                EngineKind::WebGpu => self.fall_back(&problem.to_string()),
-                EngineKind::Cpu => {
-                    tries += 1;
-                    if tries == TRIES {
-                        return Err(problem);
-                    }
-                    self.shrink();
-                }
+            if kind == EngineKind::WebGpu {
+                self.fall_back(&problem);
+                return Err(PredictError::Lost(problem));
             }
+            tries += 1;
+            if tries == TRIES {
+                return Err(PredictError::Engine(problem));
+            }
+            self.shrink();
         }
     }
 
@@ -312,18 +316,26 @@ impl<S: Starter> Drop for Slot<'_, S> {
 struct Lease<'a, S: Starter> {
     slot: Slot<'a, S>,
     engine: Option<S::Engine>,
-    /// Nothing is under way inside the engine.
-    unharmed: bool,
+    /// A tile is under way inside the engine.
+    at_work: bool,
 }
 
-impl<S: Starter> Lease<'_, S> {
+impl<'a, S: Starter> Lease<'a, S> {
+    fn new(slot: Slot<'a, S>, engine: S::Engine) -> Self {
+        Self {
+            slot,
+            engine: Some(engine),
+            at_work: false,
+        }
+    }
+
     async fn predict(&mut self, patch: &[f32], side: usize) -> Result<Answer, String> {
         let Some(engine) = &self.engine else {
             return Err("it has ended".into());
         };
-        self.unharmed = false;
+        self.at_work = true;
         let answer = engine.predict(patch, side).await;
-        self.unharmed = true;
+        self.at_work = false;
         answer
     }
 }
@@ -331,8 +343,10 @@ impl<S: Starter> Lease<'_, S> {
 impl<S: Starter> Drop for Lease<'_, S> {
     fn drop(&mut self) {
         let Some(engine) = self.engine.take() else { return };
-        if !self.unharmed {
+        if self.at_work {
             engine.abandon();
+        } else if engine.worn() {
+            return;
         }
         let mut state = self.slot.pool.state.borrow_mut();
         if state.kind == self.slot.kind && state.idle.len() < state.workers {
@@ -367,6 +381,7 @@ mod tests {
         acts: RefCell<VecDeque<Act>>,
         gpu_starts: Cell<bool>,
         cpu_refuses: Cell<usize>,
+        wears_out: Cell<bool>,
         started: RefCell<Vec<EngineKind>>,
         alive: Cell<usize>,
         most_alive: Cell<usize>,
@@ -419,6 +434,9 @@ mod tests {
         }
         async fn usable(&self) -> bool {
             self.1.get()
+        }
+        fn worn(&self) -> bool {
+            self.0.wears_out.get()
         }
     }
 
@@ -473,10 +491,15 @@ mod tests {
         drive(future, 1000).expect("the pool stalls")
     }
 
+    /// Predicts tiles as a run does: those lost with a GPU are asked for again.
     fn tiles(pool: &Pool<Stager>, count: u8) -> Vec<Result<Vec<f32>, PredictError>> {
-        finish(join_all(
-            (0..count).map(|i| pool.predict(vec![f32::from(i) / 100.0; 8], 2)),
-        ))
+        let tile = async |i: u8| loop {
+            let answer = pool.predict(vec![f32::from(i) / 100.0; 8], 2).await;
+            if !matches!(answer, Err(PredictError::Lost(_))) {
+                return answer;
+            }
+        };
+        finish(join_all((0..count).map(tile)))
     }
 
     fn all_right(answers: &[Result<Vec<f32>, PredictError>]) -> bool {
@@ -507,7 +530,7 @@ mod tests {
         let (_, pool, _) = pool(EngineKind::Cpu, 1, &[Act::Die, Act::Die]);
         assert_eq!(
             tiles(&pool, 1),
-            vec![Err(PredictError::Lost("out of memory".into()))]
+            vec![Err(PredictError::Engine("out of memory".into()))]
         );
         assert!(all_right(&tiles(&pool, 2)), "the pool is usable afterwards");
     }
@@ -578,6 +601,19 @@ mod tests {
         assert_eq!(stage.alive.get(), 2);
         pool.dismiss_idle();
         assert_eq!(stage.alive.get(), 0);
+    }
+
+    #[test]
+    fn an_engine_whose_memory_grew_is_replaced() {
+        let (stage, pool, _) = pool(EngineKind::Cpu, 1, &[]);
+        stage.wears_out.set(true);
+        assert!(all_right(&tiles(&pool, 3)));
+        assert_eq!(stage.started.borrow().len(), 3);
+        assert_eq!(
+            stage.most_alive.get(),
+            1,
+            "the old one goes before the new one comes"
+        );
     }
 
     #[test]
