@@ -1,1 +1,23 @@
-//! Training: patches, augmentation, trainer.
+//! Training: the material and its fold rule, lesions painted into real and synthetic heads, augmentation, patches; the trainer.
+//!
+//! Everything up to the trainer is plain arrays and needs no burn. All randomness comes from a seed ([`random`]).
+
+pub mod anatomy;
+pub mod augment;
+pub mod case;
+pub mod config;
+pub mod field;
+pub mod head;
+pub mod lesions;
+pub mod material;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod npz;
+pub mod paint;
+pub mod plan;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod preview;
+pub mod random;
+pub mod sampler;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod subjects;
+pub mod synth;

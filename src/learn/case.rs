@@ -1,0 +1,171 @@
+//! A case: one whole head, as the network would see it, with its truth.
+
+use super::augment::surround::{self, Kind};
+use super::augment::{acquisition, geometry};
+use super::config::DataConfig;
+use super::field::{self, Shape};
+use super::head::Head;
+use super::material::{Labelled, Material, SHAPE};
+use super::paint::{self, Appearance, Ground};
+use super::plan::{Plan, plan_lesions};
+use super::random;
+use super::synth;
+use crate::volume::{Grid, Volume, intensity};
+use nalgebra::Matrix4;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+/// Where a case comes from. Results on real and on made cases are to be reported apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A labelled patient.
+    Real,
+    /// A labelled patient with painted lesions.
+    Painted,
+    /// Drawn from a tissue map.
+    Synthetic,
+}
+
+/// One head, normalised as at inference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Shape in voxels of 1 mm, RAS.
+    pub shape: Shape,
+    /// FLAIR and T1 after [`intensity::normalise`] over the FLAIR's foreground.
+    pub images: [Vec<f32>; 2],
+    /// The truth.
+    pub lesions: Vec<bool>,
+    /// Indices of the lesion voxels.
+    pub lesion_voxels: Vec<usize>,
+    /// Indices of every 17th brain voxel: where lesion-free patches are centred.
+    pub brain_voxels: Vec<usize>,
+}
+
+impl Case {
+    /// Normalises a head's images as the pipeline does and indexes its voxels.
+    #[must_use]
+    pub fn from_head(head: Head, origin: Origin) -> Self {
+        let indices = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
+            (0..head.lesions.len()).filter(|&i| wanted(i)).collect()
+        };
+        let lesion_voxels = indices(&|i| head.lesions[i]);
+        let brain_voxels = indices(&|i| head.tissue[i] > 0).into_iter().step_by(17).collect();
+        let grid = Grid {
+            shape: head.shape,
+            affine: Matrix4::identity(),
+        };
+        let [flair, t1] = head.images.map(|data| Volume {
+            grid: grid.clone(),
+            data,
+        });
+        let foreground = intensity::foreground(&flair);
+        Self {
+            origin,
+            shape: head.shape,
+            images: [&flair, &t1].map(|image| intensity::normalise(image, &foreground)),
+            lesions: head.lesions,
+            lesion_voxels,
+            brain_voxels,
+        }
+    }
+}
+
+/// A labelled patient as a head.
+#[must_use]
+pub fn head_of(patient: &Labelled) -> Head {
+    Head {
+        shape: SHAPE,
+        images: [patient.flair.clone(), patient.t1.clone()],
+        lesions: patient.mask.clone(),
+        tissue: patient.tissue.clone(),
+        white: patient.white,
+    }
+}
+
+/// Paints planned lesions into a head and adds them to its truth.
+pub fn paint_lesions(rng: &mut impl Rng, head: &mut Head, lesions: &[Vec<usize>]) {
+    // Scanner, protocol and stage of the disease change the contrast of all lesions of a patient together.
+    let contrast = [random::between(rng, 0.75, 1.25), random::between(rng, 0.5, 1.3)];
+    for &i in lesions.iter().flatten() {
+        head.lesions[i] = true;
+    }
+    for lesion in lesions {
+        let appearance = Appearance::draw(rng, lesion.len() as f32, contrast);
+        let ground = Ground {
+            shape: head.shape,
+            tissue: &head.tissue,
+            lesions: &head.lesions,
+            white: head.white,
+        };
+        let [flair, t1] = &mut head.images;
+        paint::paint(rng, [flair, t1], &ground, lesion, &appearance);
+    }
+}
+
+/// Draws the origin of a case.
+fn draw_origin(rng: &mut impl Rng, config: &DataConfig) -> Origin {
+    let mix = &config.mix;
+    let total = (mix.real + mix.painted + mix.synthetic).max(f64::MIN_POSITIVE);
+    let u = total * rand::RngExt::random::<f64>(rng);
+    if u < mix.real {
+        Origin::Real
+    } else if u < mix.real + mix.painted {
+        Origin::Painted
+    } else {
+        Origin::Synthetic
+    }
+}
+
+/// A head before augmentation: real, painted or synthetic; `None` without material for it.
+pub fn draw_head(rng: &mut impl Rng, material: &Material, origin: Origin) -> Option<Head> {
+    match origin {
+        Origin::Real => material.labelled.choose(rng).map(head_of),
+        Origin::Painted => {
+            let patient = material.labelled.choose(rng)?;
+            let mut plan = Plan::new(SHAPE, &patient.allowed, &patient.mask);
+            plan_lesions(rng, &mut plan, material);
+            let mut head = head_of(patient);
+            paint_lesions(rng, &mut head, &plan.lesions);
+            Some(head)
+        }
+        Origin::Synthetic => {
+            // The labelled patients' tissue counts like any other's.
+            let maps: Vec<(&[u8], &[bool])> = material
+                .tissue_maps
+                .iter()
+                .map(|m| (m.tissue.as_slice(), m.allowed.as_slice()))
+                .chain(
+                    material
+                        .labelled
+                        .iter()
+                        .map(|l| (l.tissue.as_slice(), l.allowed.as_slice())),
+                )
+                .collect();
+            let (tissue, allowed) = maps.choose(rng)?;
+            let mut head = synth::draw(rng, tissue, SHAPE);
+            let mut plan = Plan::new(SHAPE, allowed, &vec![false; field::len(SHAPE)]);
+            plan_lesions(rng, &mut plan, material);
+            paint_lesions(rng, &mut head, &plan.lesions);
+            Some(head)
+        }
+    }
+}
+
+/// Makes a case: draws a head, varies its pose and surround, and images it. `None` without material.
+pub fn make(rng: &mut impl Rng, material: &Material, config: &DataConfig) -> Option<Case> {
+    let origin = draw_origin(rng, config);
+    let head = draw_head(rng, material, origin)?;
+    let kind = surround::draw(rng, &config.surround);
+    // What lies far outside the brain costs time and says nothing, unless it is to be painted.
+    let head = if kind == Kind::Head {
+        head
+    } else {
+        head.cut_to_brain(12)
+    };
+    let head = geometry::vary(rng, head, &config.geometry);
+    let head = surround::surround(rng, head, kind);
+    let head = acquisition::acquire(rng, head, &config.acquisition, kind == Kind::Head);
+    Some(Case::from_head(head, origin))
+}
