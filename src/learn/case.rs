@@ -153,9 +153,19 @@ pub fn draw_head(rng: &mut impl Rng, material: &Material, origin: Origin) -> Opt
     }
 }
 
-/// Makes a case: draws a head, varies its pose and surround, and images it. `None` without material.
+/// Makes a case of a kind drawn from the configured mix ([`make_from`]).
 pub fn make(rng: &mut impl Rng, material: &Material, config: &DataConfig) -> Option<Case> {
     let origin = draw_origin(rng, config);
+    make_from(rng, material, config, origin)
+}
+
+/// Makes a case: draws a head, varies its pose and surround, and images it. `None` without material.
+pub fn make_from(
+    rng: &mut impl Rng,
+    material: &Material,
+    config: &DataConfig,
+    origin: Origin,
+) -> Option<Case> {
     let head = draw_head(rng, material, origin)?;
     let kind = surround::draw(rng, &config.surround);
     // What lies far outside the brain costs time and says nothing, unless it is to be painted.

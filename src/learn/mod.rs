@@ -2,6 +2,8 @@
 //!
 //! Everything up to the trainer is plain arrays and needs no burn. All randomness comes from a seed ([`random`]).
 
+#[cfg(not(target_arch = "wasm32"))]
+pub mod ahead;
 pub mod anatomy;
 pub mod augment;
 pub mod case;
@@ -21,3 +23,5 @@ pub mod sampler;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod subjects;
 pub mod synth;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod validation;

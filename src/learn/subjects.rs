@@ -23,7 +23,7 @@ const KEPT: Region = Region {
 };
 
 /// Patients whose images are labelled.
-const LABELLED: [u8; 2] = [7, 19];
+pub const LABELLED: [u8; 2] = [7, 19];
 
 /// Patients numbered 1 to this one may have a lesion mask.
 const LAST_PATIENT: u8 = 30;
