@@ -1,0 +1,115 @@
+//! The losses on tensors, for training.
+
+use super::Loss;
+use super::closed::{FocalSettings, GENERALIZED_DICE_SMOOTH, TverskyWeights};
+use burn::tensor::{Tensor, activation};
+
+impl Loss {
+    /// The loss of `logits` against `labels` (0 or 1), both of one shape: a scalar tensor.
+    ///
+    /// All voxels of the batch are taken together (method.md 3.2). The closed forms of [`super::closed`] are the
+    /// oracle: values and gradients are tested against them.
+    #[must_use]
+    pub fn forward<const D: usize>(&self, logits: Tensor<D>, labels: Tensor<D>) -> Tensor<1> {
+        match *self {
+            Self::FBeta { beta, smooth } => f_beta(activation::sigmoid(logits), labels, beta, smooth),
+            Self::Focal { alpha, gamma } => focal(activation::sigmoid(logits), labels, alpha, gamma),
+            Self::GeneralizedDice => generalized_dice(activation::sigmoid(logits), labels),
+            Self::CrossEntropy => cross_entropy(logits, labels),
+        }
+    }
+}
+
+/// `1 - (TP + s) / (a sum p + (1 - a) sum g + s)`, `a = 1 / (1 + beta^2)` (method.md 3.1).
+fn f_beta<const D: usize>(p: Tensor<D>, g: Tensor<D>, beta: f64, smooth: f64) -> Tensor<1> {
+    let weights = TverskyWeights::of_beta(beta);
+    let overlap = (p.clone() * g.clone()).sum();
+    let total = p.sum() * weights.false_positive + g.sum() * weights.false_negative;
+    -((overlap + smooth) / (total + smooth)) + 1.0
+}
+
+/// Mean of `-alpha_t (1 - p_t)^gamma log(p_t + eps)`.
+fn focal<const D: usize>(p: Tensor<D>, g: Tensor<D>, alpha: f64, gamma: f64) -> Tensor<1> {
+    let epsilon = FocalSettings::default().epsilon;
+    let not_g = -g.clone() + 1.0;
+    let true_class = p.clone() * g.clone() + (-p + 1.0) * not_g.clone();
+    let weight = g * alpha + not_g * (1.0 - alpha);
+    // Bounded from below: the power's derivative at 0 is not finite for gamma < 1.
+    let unsure = (-true_class.clone() + 1.0).clamp_min(1e-12).powf_scalar(gamma as f32);
+    -(weight * unsure * (true_class + epsilon).log()).mean()
+}
+
+/// Sudre's loss for lesion and background, weights `1 / n_l^2`, the weight of an absent class replaced by the other's.
+fn generalized_dice<const D: usize>(p: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
+    let voxels = p.shape().num_elements() as f64;
+    let sum_g = g.clone().sum();
+    let overlap = (p.clone() * g).sum();
+    let sum_p = p.sum();
+    let background_overlap = overlap.clone() - sum_p.clone() - sum_g.clone() + voxels;
+    let background_total = -(sum_p.clone() + sum_g.clone()) + 2.0 * voxels;
+    // Labels are whole numbers: a count under one half is zero.
+    let absent = |n: Tensor<1>| n.lower_elem(0.5);
+    let (lesions, rest) = (sum_g.clone(), -sum_g.clone() + voxels);
+    let weight = |n: Tensor<1>| n.clamp_min(1.0).powi_scalar(2).recip();
+    let w_lesion = weight(lesions.clone()).mask_where(absent(lesions.clone()), weight(rest.clone()));
+    let w_rest = weight(rest.clone()).mask_where(absent(rest), weight(lesions));
+    let numerator = (w_lesion.clone() * overlap + w_rest.clone() * background_overlap) * 2.0;
+    let denominator = w_lesion * (sum_p + sum_g) + w_rest * background_total;
+    -((numerator + GENERALIZED_DICE_SMOOTH) / (denominator + GENERALIZED_DICE_SMOOTH)) + 1.0
+}
+
+/// Mean binary cross-entropy, from the logits so that it stays finite: `max(z, 0) - z g + log(1 + exp(-|z|))`.
+fn cross_entropy<const D: usize>(z: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
+    (activation::relu(z.clone()) - z.clone() * g + (-z.abs()).exp().log1p()).mean()
+}
+
+#[cfg(all(test, feature = "learn"))]
+mod tests {
+    use super::super::closed::{self, LossGrad};
+    use super::*;
+    use burn::tensor::Device;
+
+    fn check(loss: Loss, oracle: impl Fn(&[f64], &[f64]) -> LossGrad, labels: &[f32]) {
+        let z: Vec<f32> = (0..labels.len()).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
+        let device = Device::flex().autodiff();
+        let logits = Tensor::<1>::from_floats(z.as_slice(), &device).require_grad();
+        let value = loss.forward(logits.clone(), Tensor::from_floats(labels, &device));
+        let grads = value.clone().backward();
+        let found: Vec<f32> = logits.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
+        let p: Vec<f64> = z.iter().map(|z| 1.0 / (1.0 + (-f64::from(*z)).exp())).collect();
+        let g: Vec<f64> = labels.iter().map(|g| f64::from(*g)).collect();
+        let expected = oracle(&p, &g);
+        let value = f64::from(value.into_scalar::<f32>());
+        assert!((value - expected.value).abs() < 1e-5, "{loss:?}: {value} for {}", expected.value);
+        for ((found, slope), p) in found.iter().zip(&expected.gradient).zip(&p) {
+            // The closed forms differentiate by p; the chain rule brings it to the logit.
+            let want = slope * p * (1.0 - p);
+            assert!((f64::from(*found) - want).abs() < 1e-6 + 1e-4 * want.abs(), "{loss:?}: {found} for {want}");
+        }
+    }
+
+    #[test]
+    fn values_and_gradients_are_those_of_the_closed_forms() {
+        let some: Vec<f32> = (0..60).map(|i| f32::from(u8::from(i % 7 == 0))).collect();
+        for labels in [some, vec![0.0; 60]] {
+            for beta in [1.0, 1.5, 3.0] {
+                let loss = Loss::FBeta { beta, smooth: 1.0 };
+                check(loss, |p, g| closed::f_beta(p, g, beta, 1.0), &labels);
+            }
+            let focal = FocalSettings::default();
+            let loss = Loss::Focal { alpha: focal.alpha, gamma: focal.gamma };
+            check(loss, |p, g| closed::focal(p, g, &focal), &labels);
+            check(Loss::GeneralizedDice, |p, g| closed::generalized_dice(p, g, GENERALIZED_DICE_SMOOTH), &labels);
+            check(Loss::CrossEntropy, |p, g| closed::cross_entropy(p, g, 0.0), &labels);
+        }
+    }
+
+    #[test]
+    fn cross_entropy_of_a_sure_mistake_is_finite() {
+        let device = Device::flex();
+        let loss = Loss::CrossEntropy
+            .forward(Tensor::<1>::from_floats([200.0], &device), Tensor::from_floats([0.0], &device))
+            .into_scalar::<f32>();
+        assert_eq!(loss, 200.0);
+    }
+}
