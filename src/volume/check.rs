@@ -1,17 +1,27 @@
 //! Whether an image that could be read is a scan that can be segmented.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 
 use super::{Volume, VolumeError};
 
-/// Refuses images that are no scans: a single slice, one value everywhere, a mask or label map.
+/// Voxel edges that a scan of a head may have, in mm.
+pub const VOXEL_EDGES: RangeInclusive<f64> = 0.05..=20.0;
+
+/// Refuses images that are no scans of a head: a single slice, voxels of an impossible size, one value everywhere, a
+/// mask or label map.
 ///
 /// # Errors
-/// [`VolumeError::SingleSlice`], [`VolumeError::Constant`] or [`VolumeError::LooksLikeMask`].
+/// [`VolumeError::SingleSlice`], [`VolumeError::VoxelSize`], [`VolumeError::Constant`] or
+/// [`VolumeError::LooksLikeMask`].
 pub fn check(volume: &Volume) -> Result<(), VolumeError> {
     let shape = volume.grid.shape;
     if shape.contains(&1) {
         return Err(VolumeError::SingleSlice { shape });
+    }
+    let spacing = volume.grid.spacing();
+    if !spacing.iter().all(|edge| VOXEL_EDGES.contains(edge)) {
+        return Err(VolumeError::VoxelSize { spacing });
     }
     let first = volume.data.first().copied().unwrap_or(0.0);
     if volume.data.iter().all(|&v| v == first) {
@@ -92,6 +102,18 @@ mod tests {
         assert_eq!(constant, Err(VolumeError::Constant { value: 4.5 }));
         let slice = check(&volume([30, 1, 30], |x, _, z| (x * z) as f32));
         assert_eq!(slice, Err(VolumeError::SingleSlice { shape: [30, 1, 30] }));
+    }
+
+    #[test]
+    fn voxels_of_no_size_do_not() {
+        let mut scan = volume([20, 20, 20], |x, y, z| (hash(x, y, z) % 400) as f32);
+        scan.grid.affine[(1, 1)] = 1e-4;
+        assert_eq!(
+            check(&scan),
+            Err(VolumeError::VoxelSize {
+                spacing: [1.0, 1e-4, 1.0]
+            })
+        );
     }
 
     #[test]

@@ -177,6 +177,16 @@ pub enum VolumeError {
         /// Voxels along each axis.
         shape: [usize; 3],
     },
+    /// Voxels of a size that no scan of a head has.
+    #[error(
+        "The header gives voxels of {:.3} x {:.3} x {:.3} mm, which no scan of a head has. Correct the voxel size \
+         (or its unit) and open the file again.",
+        .spacing[0], .spacing[1], .spacing[2]
+    )]
+    VoxelSize {
+        /// Voxel edges in mm.
+        spacing: [f64; 3],
+    },
     /// A label image was given as a scan.
     #[error(
         "This looks like a mask, not a scan: it holds only {labels} different whole numbers. Open the scan that \

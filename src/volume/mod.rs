@@ -10,7 +10,7 @@ pub mod nifti;
 mod orientation;
 pub mod resample;
 
-pub use check::{check, mask_labels};
+pub use check::{VOXEL_EDGES, check, mask_labels};
 pub use error::VolumeError;
 pub use grid::Grid;
 pub use orientation::Orientation;

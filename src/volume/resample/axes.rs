@@ -56,70 +56,65 @@ impl AxisAligned {
 }
 
 /// Source voxels and weights of every voxel along a target axis.
+#[derive(Default)]
 struct Taps {
-    /// First source voxel for each target voxel.
+    /// First source voxel of each target voxel.
     first: Vec<usize>,
-    /// `width` weights for each target voxel.
+    /// Where each target voxel's weights end; they start where those of the voxel before end.
+    end: Vec<usize>,
+    /// Weights of consecutive source voxels. All of them together are at most the source's voxels and two for each
+    /// target voxel, since target voxels do not overlap.
     weights: Vec<f32>,
-    width: usize,
-    /// Target voxels whose centre lies in the source's field of view: `inside.0 .. inside.1`.
+    /// Target voxels whose centre lies in the source's field of view: `inside.0 .. inside.1`. Others have no weights.
     inside: (usize, usize),
 }
 
 impl Taps {
     /// The weight of source voxel `k` is the share of the target voxel `[p - w/2, p + w/2]` that lies in
     /// `[k - 1/2, k + 1/2]`, with `w = max(1, |step|)` in source voxels: area averaging when shrinking, which at
-    /// `w = 1` is linear interpolation exactly. The outermost source voxels go on beyond the border.
+    /// `w = 1` is linear interpolation exactly. The weights that one source voxel gives to all target voxels add up to
+    /// `1 / w` (when shrinking): sums, and so volumes, are kept. A part of a source voxel counts as if it lay at its
+    /// centre, which can move a value by up to `1 / (8 w)` source voxels. The outermost source voxels go on beyond
+    /// the border.
     fn new(source_len: usize, target_len: usize, map: AxisMap) -> Self {
-        let last = source_len as f64 - 1.0;
-        let cell = map.step.abs().max(1.0);
-        let width = (cell.ceil() as usize + 1).min(source_len);
-        let mut taps = Self {
-            first: Vec::new(),
-            weights: vec![0.0; width * target_len],
-            width,
-            inside: (0, 0),
-        };
-        let mut seen_inside = false;
+        let last = source_len - 1;
+        let size = map.step.abs().max(1.0);
+        let mut taps = Self::default();
         for target in 0..target_len {
             let mut centre = map.step * target as f64 + map.start;
             if (centre - centre.round()).abs() < ON_CENTRE {
                 centre = centre.round();
             }
-            if centre >= -0.5 && centre <= last + 0.5 {
-                if !seen_inside {
+            let mut first = 0;
+            if centre >= -0.5 && centre <= last as f64 + 0.5 {
+                if taps.weights.is_empty() {
                     taps.inside.0 = target;
-                    seen_inside = true;
                 }
                 taps.inside.1 = target + 1;
+                let (low, high) = (centre - size / 2.0, centre + size / 2.0);
+                let voxel = |at: f64| at.clamp(0.0, last as f64) as usize;
+                first = voxel((low + 0.5).floor());
+                for k in first..=voxel((high - 0.5).ceil()) {
+                    let left = if k == 0 { low } else { low.max(k as f64 - 0.5) };
+                    let right = if k == last { high } else { high.min(k as f64 + 0.5) };
+                    taps.weights.push(((right - left).max(0.0) / size) as f32);
+                }
             }
-            let (low, high) = (centre - cell / 2.0, centre + cell / 2.0);
-            // Only used where the centre is inside, so that the clamps never hide anything.
-            let first = ((low + 0.5).floor().clamp(0.0, last) as usize).min(source_len - width);
             taps.first.push(first);
-            let weights = &mut taps.weights[target * width..][..width];
-            let mut k = (low + 0.5).floor();
-            while k - 0.5 < high {
-                let share = (high.min(k + 0.5) - low.max(k - 0.5)) / cell;
-                let slot = (k.clamp(0.0, last) as usize).saturating_sub(first).min(width - 1);
-                weights[slot] += share.max(0.0) as f32;
-                k += 1.0;
-            }
+            taps.end.push(taps.weights.len());
         }
         taps
     }
 
+    /// First source voxel and weights of a target voxel.
+    fn of(&self, target: usize) -> (usize, &[f32]) {
+        let start = if target == 0 { 0 } else { self.end[target - 1] };
+        (self.first[target], &self.weights[start..self.end[target]])
+    }
+
     /// True if every target voxel is the source voxel of the same index.
     fn is_identity(&self, source_len: usize) -> bool {
-        self.first.len() == source_len
-            && self.inside == (0, source_len)
-            && (0..source_len).all(|i| {
-                let weights = &self.weights[i * self.width..][..self.width];
-                weights
-                    .iter()
-                    .enumerate()
-                    .all(|(k, &w)| w == f32::from(u8::from(self.first[i] + k == i)))
-            })
+        self.first.len() == source_len && (0..source_len).all(|i| self.of(i) == (i, &[1.0]))
     }
 }
 
@@ -166,13 +161,11 @@ fn along(data: &[f32], shape: [usize; 3], axis: usize, taps: &Taps) -> Vec<f32> 
         .zip(out.chunks_exact_mut(inner * target_len))
     {
         for (target, row) in out_block.chunks_exact_mut(inner).enumerate() {
-            let weights = &taps.weights[target * taps.width..][..taps.width];
-            for (k, &weight) in weights.iter().enumerate() {
-                if weight != 0.0 {
-                    let from = &block[(taps.first[target] + k) * inner..][..inner];
-                    for (to, &value) in row.iter_mut().zip(from) {
-                        *to += weight * value;
-                    }
+            let (first, weights) = taps.of(target);
+            for (voxel, &weight) in (first..).zip(weights) {
+                let from = &block[voxel * inner..][..inner];
+                for (to, &value) in row.iter_mut().zip(from) {
+                    *to += weight * value;
                 }
             }
         }
