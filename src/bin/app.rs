@@ -1,2 +1,5 @@
-//! stub
-fn main() {}
+//! The page's program.
+
+fn main() {
+    equipoise::web::app::start();
+}

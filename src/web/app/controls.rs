@@ -1,0 +1,164 @@
+//! Form controls with their labels.
+
+use wasm_bindgen::JsCast;
+use web_sys::{HtmlInputElement, HtmlSelectElement};
+use yew::prelude::*;
+
+/// A select with a label above it. `choices` are values with their words.
+pub(super) fn select(
+    label: &'static str,
+    value: &str,
+    choices: Vec<(String, String)>,
+    disabled: bool,
+    changed: Callback<String>,
+) -> Html {
+    let onchange = Callback::from(move |event: Event| {
+        if let Some(select) = target::<HtmlSelectElement>(&event) {
+            changed.emit(select.value());
+        }
+    });
+    let id = id(label);
+    html! {
+        <div class="field">
+            <label for={id.clone()}>{ label }</label>
+            <select {id} {onchange} {disabled}>
+                { for choices.into_iter().map(|(key, words)| {
+                    let selected = key == value;
+                    html! { <option value={key} {selected}>{ words }</option> }
+                }) }
+            </select>
+        </div>
+    }
+}
+
+/// A control's id, made from its label: labels are unique on the page.
+fn id(label: &str) -> String {
+    label.to_lowercase().replace(' ', "-")
+}
+
+/// A slider with its label and value in words.
+#[derive(Properties, PartialEq)]
+pub(super) struct SliderProps {
+    pub(super) label: AttrValue,
+    pub(super) value: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+    pub(super) step: f64,
+    /// The value in words, with its unit.
+    pub(super) said: AttrValue,
+    pub(super) moved: Callback<f64>,
+    #[prop_or_default]
+    pub(super) disabled: bool,
+}
+
+/// See [`SliderProps`].
+#[component]
+pub(super) fn Slider(props: &SliderProps) -> Html {
+    let moved = props.moved.clone();
+    let oninput = Callback::from(move |event: InputEvent| {
+        if let Some(value) = number(&event) {
+            moved.emit(value);
+        }
+    });
+    let id = id(&props.label);
+    html! {
+        <div class="field slider">
+            <label for={id.clone()}>{ &props.label }</label>
+            <span class="said" aria-hidden="true">{ &props.said }</span>
+            <input
+                type="range"
+                {id}
+                aria-valuetext={&props.said}
+                min={props.min.to_string()}
+                max={props.max.to_string()}
+                step={props.step.to_string()}
+                value={props.value.to_string()}
+                disabled={props.disabled}
+                {oninput}
+            />
+        </div>
+    }
+}
+
+/// A number that a person types, taken over when it is complete.
+#[derive(Properties, PartialEq)]
+pub(super) struct NumberProps {
+    pub(super) label: AttrValue,
+    pub(super) unit: AttrValue,
+    pub(super) value: f64,
+    #[prop_or_default]
+    pub(super) min: Option<f64>,
+    #[prop_or_default]
+    pub(super) step: Option<f64>,
+    #[prop_or_default]
+    pub(super) disabled: bool,
+    pub(super) changed: Callback<f64>,
+}
+
+/// See [`NumberProps`].
+#[component]
+pub(super) fn Number(props: &NumberProps) -> Html {
+    let changed = props.changed.clone();
+    let onchange = Callback::from(move |event: Event| {
+        if let Some(value) = number(&event) {
+            changed.emit(value);
+        }
+    });
+    let id = id(&props.label);
+    html! {
+        <div class="field number">
+            <label for={id.clone()}>{ &props.label }</label>
+            <span class="with-unit">
+                <input
+                    type="number"
+                    {id}
+                    value={props.value.to_string()}
+                    min={props.min.map(|min| min.to_string())}
+                    step={props.step.map_or_else(|| "any".to_owned(), |step| step.to_string())}
+                    disabled={props.disabled}
+                    {onchange}
+                />
+                { &props.unit }
+            </span>
+        </div>
+    }
+}
+
+/// One of a few, all in sight. `choices` are values with their words.
+pub(super) fn segmented<T: Copy + PartialEq + 'static>(
+    label: &'static str,
+    name: &'static str,
+    value: T,
+    choices: &[(T, &'static str)],
+    changed: &Callback<T>,
+) -> Html {
+    html! {
+        <div class="segmented" role="radiogroup" aria-label={label}>
+            { for choices.iter().map(|&(choice, words)| {
+                let changed = changed.clone();
+                html! {
+                    <label>
+                        <input
+                            type="radio"
+                            {name}
+                            checked={choice == value}
+                            onchange={Callback::from(move |_: Event| changed.emit(choice))}
+                        />
+                        <span>{ words }</span>
+                    </label>
+                }
+            }) }
+        </div>
+    }
+}
+
+/// The element an event came from.
+pub(super) fn target<T: JsCast>(event: &Event) -> Option<T> {
+    event.target().and_then(|target| target.dyn_into().ok())
+}
+
+/// The number in the input that an event came from, if there is one.
+fn number(event: &Event) -> Option<f64> {
+    let value = target::<HtmlInputElement>(event)?.value_as_number();
+    value.is_finite().then_some(value)
+}

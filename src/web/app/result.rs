@@ -1,0 +1,66 @@
+//! The result: cut, load, count, files.
+
+use yew::prelude::*;
+
+use super::controls::{Number, Slider};
+use super::page::PanelProps;
+use super::state::Action;
+use super::words;
+use crate::web::messages::Product;
+
+/// Shown once there is a result.
+#[component]
+pub(super) fn ResultPanel(props: &PanelProps) -> Html {
+    let PanelProps { state, act } = props;
+    let Some(outcome) = state.outcome() else {
+        return Html::default();
+    };
+    let threshold = state.cut.threshold;
+    let mut notes = outcome.notes.clone();
+    notes.push(format!(
+        "{} in {} on {}.",
+        words::counted(outcome.plan.tiles, "patch"),
+        words::duration(outcome.seconds),
+        words::engine(outcome.plan.engine),
+    ));
+    html! {
+        <section class="card result" aria-labelledby="result-title">
+            <h2 id="result-title">{ "Result" }</h2>
+            <dl class="figures">
+                <div>
+                    <dt>{ "Lesion load" }</dt>
+                    <dd>{ outcome.mask.as_ref().map_or("…".into(), |mask| words::millilitres(mask.load_ml)) }</dd>
+                </div>
+                <div>
+                    <dt>{ "Lesions" }</dt>
+                    <dd>{ outcome.mask.as_ref().map_or("…".into(), |mask| mask.lesions.to_string()) }</dd>
+                </div>
+            </dl>
+            <Slider
+                label="Threshold"
+                value={f64::from(threshold)}
+                min={0.01}
+                max={0.99}
+                step={0.01}
+                said={format!("{threshold:.2}")}
+                moved={act.reform(|value| Action::Threshold(value as f32))}
+            />
+            <Number
+                label="Smallest lesion"
+                unit="mm³"
+                value={state.cut.min_lesion_mm3}
+                min={0.0}
+                step={1.0}
+                changed={act.reform(Action::MinLesion)}
+            />
+            <div class="row actions">
+                <button type="button" onclick={act.reform(|_| Action::Save(Product::Mask))}>{ "Save mask" }</button>
+                <button type="button" onclick={act.reform(|_| Action::Save(Product::Probability))}>
+                    { "Save probability map" }
+                </button>
+            </div>
+            <ul class="notes">{ for notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>
+            <p class="research"><strong>{ "Research use only." }</strong>{ " Not for diagnosis or treatment." }</p>
+        </section>
+    }
+}

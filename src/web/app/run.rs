@@ -1,0 +1,143 @@
+//! How to segment, and how far it is.
+
+use yew::prelude::*;
+
+use super::controls::{select, target};
+use super::page::PanelProps;
+use super::state::{Action, Planning, Run, State};
+use super::words;
+use crate::web::messages::{EngineChoice, EngineKind, Progress};
+
+/// Patch sides that can be asked for, in voxels.
+const PATCHES: [usize; 5] = [32, 48, 64, 80, 96];
+
+/// Where a run is set up, started and watched.
+#[component]
+pub(super) fn RunPanel(props: &PanelProps) -> Html {
+    let PanelProps { state, act } = props;
+    let running = state.is_running();
+    html! {
+        <section class="card" aria-labelledby="run-title">
+            <h2 id="run-title">{ "Segmentation" }</h2>
+            { engine(state, act, running) }
+            <details>
+                <summary>{ "Settings" }</summary>
+                { settings(state, act, running) }
+            </details>
+            { plan(&state.plan) }
+            <div class="row actions">
+                <button
+                    type="button"
+                    class="primary"
+                    disabled={!state.can_segment()}
+                    onclick={act.reform(|_| Action::Segment)}
+                >{ "Segment" }</button>
+                <button type="button" disabled={!running} onclick={act.reform(|_| Action::Cancel)}>
+                    { "Cancel" }
+                </button>
+            </div>
+            <p class="status" role="status">{ state.status().to_owned() }</p>
+            if let Run::Running { progress, .. } = &state.run {
+                { bar(progress.as_ref()) }
+            }
+        </section>
+    }
+}
+
+fn engine(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
+    let choices = [("auto", "Automatic"), ("gpu", "WebGPU"), ("cpu", "CPU")];
+    let value = match state.settings.engine {
+        EngineChoice::Auto => "auto",
+        EngineChoice::Use(EngineKind::WebGpu) => "gpu",
+        EngineChoice::Use(EngineKind::Cpu) => "cpu",
+    };
+    let changed = act.reform(|key: String| {
+        Action::ChooseEngine(match key.as_str() {
+            "gpu" => EngineChoice::Use(EngineKind::WebGpu),
+            "cpu" => EngineChoice::Use(EngineKind::Cpu),
+            _ => EngineChoice::Auto,
+        })
+    });
+    let models: Vec<_> = state
+        .models
+        .iter()
+        .map(|model| (model.path.clone(), model.title.clone()))
+        .collect();
+    html! {
+        <div class="row two">
+            { select("Network", &state.settings.model, models, disabled, act.reform(Action::ChooseModel)) }
+            { select("Engine", value, owned(&choices), disabled, changed) }
+        </div>
+    }
+}
+
+fn settings(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
+    let settings = &state.settings;
+    let overlaps = [("0", "0 %"), ("0.5", "50 %"), ("0.75", "75 %")];
+    let windows = [
+        ("bspline", "B-spline"),
+        ("gaussian", "Gaussian"),
+        ("uniform", "Uniform"),
+    ];
+    let overlap = act.reform(|key: String| Action::ChooseOverlap(key.parse().unwrap_or(0.5)));
+    let patch = act.reform(|key: String| Action::ChoosePatch(key.parse().ok()));
+    let mut patches = vec![("auto".to_owned(), "Automatic".to_owned())];
+    patches.extend(PATCHES.map(|side| (side.to_string(), format!("{side}³ voxels"))));
+    let side = settings
+        .patch
+        .map_or_else(|| "auto".to_owned(), |side| side.to_string());
+    let rotations = act.reform(|event: Event| {
+        Action::ChooseRotations(
+            target::<web_sys::HtmlInputElement>(&event).is_some_and(|input| input.checked()),
+        )
+    });
+    html! {
+        <>
+            <div class="row two">
+                { select("Patch overlap", &settings.overlap.to_string(), owned(&overlaps), disabled, overlap) }
+                { select("Voting window", &settings.window, owned(&windows), disabled,
+                    act.reform(Action::ChooseVoting)) }
+            </div>
+            { select("Patch size", &side, patches, disabled, patch) }
+            <label class="check">
+                <input type="checkbox" checked={settings.rotations} {disabled} onchange={rotations} />
+                <span>{ "Average over four rotations (4 × the time)" }</span>
+            </label>
+        </>
+    }
+}
+
+fn plan(plan: &Planning) -> Html {
+    match plan {
+        Planning::None => Html::default(),
+        Planning::Asked => html! { <p class="plan">{ "Estimating…" }</p> },
+        Planning::Known(plan) => html! {
+            <p class="plan">{ words::plan(plan) }<br /><span class="why">{ &plan.why }</span></p>
+        },
+    }
+}
+
+fn bar(progress: Option<&Progress>) -> Html {
+    let Some(progress) = progress.filter(|progress| progress.total > 0) else {
+        return html! { <progress aria-label="Progress" /> };
+    };
+    let said = words::progress(progress);
+    html! {
+        <>
+            <progress
+                aria-label="Progress"
+                aria-valuetext={said.clone()}
+                max={progress.total.to_string()}
+                value={progress.done.to_string()}
+            />
+            <p class="progress-words">{ said }</p>
+        </>
+    }
+}
+
+fn owned(choices: &[(&str, &str)]) -> Vec<(String, String)> {
+    choices
+        .iter()
+        .map(|&(key, words)| (key.to_owned(), words.to_owned()))
+        .collect()
+}

@@ -1,0 +1,492 @@
+//! What the page knows, and how that changes: a state machine without a browser in it.
+//!
+//! [`State::step`] takes an [`Action`] and answers with the [`Effect`]s that the page must carry out. Nothing here
+//! touches the document, the desk or a file, so the whole behaviour of the page is tested natively.
+
+mod answers;
+mod notices;
+mod step;
+#[cfg(test)]
+mod tests;
+
+pub use notices::{Notice, NoticeKind, Notices};
+
+use crate::web::messages::{
+    EngineChoice, FromDesk, MaskSummary, Plan, Product, Progress, ScanInfo, SegmentSettings, Slot, ToDesk,
+};
+
+/// A file that a person chose, as the state machine knows it; the page keeps the browser's own handle under `id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileCard {
+    /// Number under which the page keeps the file.
+    pub id: u32,
+    /// Its name, shown to the person and to nobody else.
+    pub name: String,
+}
+
+/// One input.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub enum Input {
+    /// No file; if the last one was refused, the sentence that says why.
+    #[default]
+    Empty,
+    /// The desk refused a file.
+    Refused {
+        /// Its name.
+        name: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The desk reads the file.
+    Reading {
+        /// The file.
+        file: FileCard,
+        /// Case under which it was sent; an answer under another one is stale.
+        case: u32,
+    },
+    /// The file is fit for use.
+    Open {
+        /// The file.
+        file: FileCard,
+        /// What it is.
+        info: ScanInfo,
+    },
+}
+
+impl Input {
+    /// The file that is read or open.
+    #[must_use]
+    pub fn file(&self) -> Option<&FileCard> {
+        match self {
+            Self::Reading { file, .. } | Self::Open { file, .. } => Some(file),
+            Self::Empty | Self::Refused { .. } => None,
+        }
+    }
+
+    /// True once the desk has accepted it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Open { .. })
+    }
+
+    /// True while the desk reads it.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        matches!(self, Self::Reading { .. })
+    }
+}
+
+/// The desk's health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Desk {
+    /// Its code loads.
+    #[default]
+    Starting,
+    /// It takes messages.
+    Ready,
+    /// It died too often; only a reload helps.
+    Gone,
+}
+
+/// What a run would cost.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub enum Planning {
+    /// Nothing to plan.
+    #[default]
+    None,
+    /// The desk was asked.
+    Asked,
+    /// The desk's answer.
+    Known(Plan),
+}
+
+/// A run and its result.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub enum Run {
+    /// Nothing was run on this case.
+    #[default]
+    Idle,
+    /// The desk segments.
+    Running {
+        /// Its last word on how far it is.
+        progress: Option<Progress>,
+        /// The person asked to stop.
+        cancelling: bool,
+    },
+    /// There is a result.
+    Done(Outcome),
+    /// The person stopped it.
+    Cancelled,
+    /// It failed; a notice says why.
+    Failed,
+}
+
+/// A result in words and numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The plan as it was run.
+    pub plan: Plan,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Things a person should know about it.
+    pub notes: Vec<String>,
+    /// The newest mask in numbers; `None` until the first arrives.
+    pub mask: Option<MaskSummary>,
+    /// The cut the desk was last asked for; `None` while its own first mask is on its way.
+    asked: Option<Cut>,
+    /// A mask is on its way.
+    waiting: bool,
+}
+
+/// How the probability becomes a mask.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cut {
+    /// Probability at and above which a voxel is lesion.
+    pub threshold: f32,
+    /// Lesions smaller than this are dropped, in cubic millimetres.
+    pub min_lesion_mm3: f64,
+}
+
+/// A network that ships with the page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// Directory relative to the page, for example `models/browser`.
+    pub path: String,
+    /// Name for a person.
+    pub title: String,
+    /// What it was trained on, in a sentence.
+    pub summary: String,
+    /// Threshold its card recommends.
+    pub threshold: Option<f32>,
+}
+
+/// The two cases that ship with the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Sample {
+    /// A small block: a minute on any machine.
+    #[default]
+    Small,
+    /// A whole head.
+    Head,
+}
+
+/// What the viewer shows over the scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Display {
+    /// The lesion mask.
+    #[default]
+    Mask,
+    /// The fused probability from the threshold up.
+    Probability,
+    /// Nothing.
+    None,
+}
+
+/// How the viewer lays out its panes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Three planes and the rendering.
+    #[default]
+    All,
+    /// Axial plane.
+    Axial,
+    /// Coronal plane.
+    Coronal,
+    /// Sagittal plane.
+    Sagittal,
+    /// Volume rendering.
+    Render,
+}
+
+/// Intensities shown black and white.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Shown black.
+    pub low: f64,
+    /// Shown white.
+    pub high: f64,
+}
+
+/// How things are drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// Panes.
+    pub layout: Layout,
+    /// Overlay.
+    pub display: Display,
+    /// Overlay's opacity, 0 to 1.
+    pub opacity: f64,
+    /// Image window; `None` while no scan is shown.
+    pub window: Option<Window>,
+    /// The window that the viewer chose when the scan was opened.
+    pub full_window: Option<Window>,
+    /// The patient's left on the right of the screen.
+    pub radiological: bool,
+    /// The scan under the overlay.
+    pub image: Slot,
+    /// Why there is no viewer.
+    pub broken: Option<String>,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            layout: Layout::default(),
+            display: Display::default(),
+            opacity: 0.6,
+            window: None,
+            full_window: None,
+            radiological: true,
+            image: Slot::Flair,
+            broken: None,
+        }
+    }
+}
+
+/// What a person did, what the desk said, what the browser reported.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Files were chosen or dropped, each for an input.
+    Picked(Vec<(Slot, FileCard)>),
+    /// The files that were dropped cannot all be taken.
+    DroppedTooMany(usize),
+    /// Remove a scan.
+    Remove(Slot),
+    /// Which sample the button opens.
+    ChooseSample(Sample),
+    /// Open that sample.
+    OpenSample,
+    /// Its files are here.
+    SampleArrived(Sample, Vec<(Slot, FileCard)>),
+    /// They are not.
+    SampleFailed(String),
+    /// The networks that ship with the page.
+    ModelsFound(Vec<Model>),
+    /// Use this network.
+    ChooseModel(String),
+    /// Use this engine.
+    ChooseEngine(EngineChoice),
+    /// Overlap of neighbouring patches, as a fraction.
+    ChooseOverlap(f64),
+    /// Voting window.
+    ChooseVoting(String),
+    /// Patch side; `None` for automatic.
+    ChoosePatch(Option<usize>),
+    /// Average over rotations.
+    ChooseRotations(bool),
+    /// Start.
+    Segment,
+    /// Stop.
+    Cancel,
+    /// Make a file.
+    Save(Product),
+    /// Cut the probability here.
+    Threshold(f32),
+    /// Drop lesions smaller than this, in cubic millimetres.
+    MinLesion(f64),
+    /// Overlay.
+    Show(Display),
+    /// Overlay's opacity.
+    Opacity(f64),
+    /// Panes.
+    Arrange(Layout),
+    /// Image window.
+    SetWindow(Window),
+    /// Side convention.
+    Radiological(bool),
+    /// Scan under the overlay.
+    ShowImage(Slot),
+    /// The viewer shows a scan with this window.
+    ViewerShows(Window),
+    /// The viewer failed.
+    ViewerFailed(String),
+    /// The desk spoke.
+    Desk {
+        /// Case it answers.
+        case: Option<u32>,
+        /// What it said.
+        message: FromDesk,
+    },
+    /// The desk died, with the browser's words.
+    DeskDied(String),
+    /// A message could not be sent or read.
+    ChannelFailed(String),
+    /// A notice was read.
+    Dismiss(u32),
+}
+
+/// What the page must do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Post to the desk, with the file of that number if there is one.
+    Send {
+        /// Case it belongs to.
+        case: u32,
+        /// What to say.
+        message: ToDesk,
+        /// Number of the file to send along.
+        file: Option<u32>,
+    },
+    /// End the desk and start another.
+    RestartDesk,
+    /// Forget every file but those with these numbers.
+    KeepFiles(Vec<u32>),
+    /// Fetch a sample.
+    FetchSample(Sample),
+    /// Show this file in the viewer.
+    ShowScan(u32),
+    /// Empty the viewer.
+    ClearViewer,
+    /// Remove the overlays.
+    ClearOverlay,
+    /// The message's buffer is the probability: show it.
+    ShowProbability,
+    /// The message's buffer is the mask: show it.
+    ShowMask,
+    /// Draw the overlay as the state says.
+    Restyle,
+    /// Draw the scan with the state's window.
+    Rewindow,
+    /// Lay the panes out as the state says.
+    Rearrange,
+    /// The message's buffer is a file of this name: hand it to the person.
+    Download(String),
+}
+
+/// Everything the page knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// The desk's health.
+    pub desk: Desk,
+    /// FLAIR input.
+    pub flair: Input,
+    /// T1 input.
+    pub t1: Input,
+    /// Sample the button opens.
+    pub sample: Sample,
+    /// A sample's files are on their way.
+    pub fetching: bool,
+    /// Networks to choose from.
+    pub models: Vec<Model>,
+    /// How to run.
+    pub settings: SegmentSettings,
+    /// What that would cost.
+    pub plan: Planning,
+    /// The run.
+    pub run: Run,
+    /// How to cut.
+    pub cut: Cut,
+    /// How to draw.
+    pub look: Look,
+    /// What a person should read.
+    pub notices: Notices,
+    /// Counts every change of the inputs.
+    case: u32,
+    /// Deaths of the desk since it last did something useful.
+    deaths: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            desk: Desk::default(),
+            flair: Input::default(),
+            t1: Input::default(),
+            sample: Sample::default(),
+            fetching: false,
+            models: Vec::new(),
+            settings: SegmentSettings {
+                model: String::new(),
+                engine: EngineChoice::Auto,
+                overlap: 0.5,
+                window: "bspline".into(),
+                patch: None,
+                rotations: false,
+            },
+            plan: Planning::default(),
+            run: Run::default(),
+            cut: Cut {
+                threshold: 0.5,
+                min_lesion_mm3: 3.0,
+            },
+            look: Look::default(),
+            notices: Notices::default(),
+            case: 0,
+            deaths: 0,
+        }
+    }
+}
+
+impl State {
+    /// An input.
+    #[must_use]
+    pub fn input(&self, slot: Slot) -> &Input {
+        match slot {
+            Slot::Flair => &self.flair,
+            Slot::T1 => &self.t1,
+        }
+    }
+
+    /// True while the desk segments.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        matches!(self.run, Run::Running { .. })
+    }
+
+    /// The result, if there is one.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.run {
+            Run::Done(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+
+    /// True if "Segment" would do something.
+    #[must_use]
+    pub fn can_segment(&self) -> bool {
+        self.desk == Desk::Ready
+            && self.flair.is_open()
+            && !self.t1.is_reading()
+            && !self.is_running()
+            && !self.settings.model.is_empty()
+    }
+
+    /// The state in words, for the person and for assistive technology.
+    #[must_use]
+    pub fn status(&self) -> &str {
+        match (&self.run, self.desk) {
+            (_, Desk::Gone) => return "Stopped: reload the page",
+            (Run::Running { cancelling: true, .. }, _) => return "Cancelling",
+            (Run::Running { progress: None, .. }, _) => return "Starting the engine",
+            (
+                Run::Running {
+                    progress: Some(progress),
+                    ..
+                },
+                _,
+            ) => return &progress.stage,
+            _ => {}
+        }
+        if self.fetching {
+            return "Fetching the sample";
+        }
+        if self.flair.is_reading() || self.t1.is_reading() {
+            return if self.desk == Desk::Starting {
+                "Starting"
+            } else {
+                "Reading the scan"
+            };
+        }
+        match (&self.run, &self.flair) {
+            (Run::Done(outcome), _) if outcome.mask.is_none() => "Cutting the mask",
+            (Run::Done(_), _) => "Done",
+            (Run::Cancelled, _) => "Cancelled",
+            (Run::Failed, _) => "Failed",
+            (_, Input::Refused { .. }) => "This file cannot be used",
+            (_, Input::Open { .. }) if self.settings.model.is_empty() => "No network is installed",
+            (_, Input::Open { .. }) => "Ready",
+            _ => "Open a FLAIR scan to begin",
+        }
+    }
+}

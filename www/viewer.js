@@ -1,0 +1,230 @@
+// The only file that knows NiiVue. The page calls these few methods; everything about volumes, planes and textures
+// stays behind them.
+//
+// NiiVue is loaded on its own, so the page is there before its viewer is. Every task waits for the one before: two
+// loads never meet, and nothing is drawn before the canvas is attached.
+
+// Overlay colours. Mask: orange of the Okabe-Ito palette, which every kind of colour vision tells from grey.
+// Probability: plasma (perceptually uniform); style.css draws the same stops as the colour bar.
+const MASK = { R: [230, 230], G: [159, 159], B: [0, 0], A: [0, 255], I: [0, 255] };
+const PLASMA = {
+  R: [13, 84, 139, 185, 219, 244, 254, 253, 240],
+  G: [8, 2, 10, 50, 92, 136, 188, 231, 249],
+  B: [135, 163, 165, 137, 104, 73, 43, 37, 33],
+  A: [255, 255, 255, 255, 255, 255, 255, 255, 255],
+  I: [0, 32, 64, 96, 128, 159, 191, 223, 255],
+};
+// NiiVue's ZERO_TO_MAX_TRANSPARENT_BELOW_MIN: colours span 0 to calMax, below calMin nothing is drawn.
+const FROM_ZERO = 1;
+const UINT8 = 2;
+
+export class Viewer {
+  #view = null;
+  #last;
+  #probability = null; // NIfTI volume as NiiVue read it
+  #mask = null; // the same grid with one byte a voxel
+  #style = { display: "mask", opacity: 0.6, threshold: 0.5 };
+  #layout = { panes: "all", radiological: true };
+  #restyling = false;
+
+  // `onLocation(x, y, z, intensity, overlay)`: the crosshair in mm, the scan's value, the overlay's (NaN without one).
+  constructor(canvas, onLocation) {
+    this.#last = this.#attach(canvas, onLocation);
+    // Whoever waits for a task hears of the failure; the chain itself must not report it twice.
+    this.#last.catch(() => {});
+  }
+
+  async #attach(canvas, onLocation) {
+    const { default: NiiVue } = await import("@niivue/niivue/webgl2");
+    const view = new NiiVue({
+      backend: "webgl2",
+      isDragDropEnabled: false,
+      backgroundColor: [0.05, 0.05, 0.06, 1],
+      crosshairColor: [0.34, 0.71, 0.91, 0.9],
+      fontColor: [0.93, 0.93, 0.95, 1],
+      isOrientationTextVisible: true,
+      isOrientCubeVisible: false,
+      isColorbarVisible: false,
+      isRadiological: true,
+      showRender: 1,
+      multiplanarType: 2,
+      tileMargin: 4,
+    });
+    view.addColormap("EquipoiseMask", MASK);
+    view.addColormap("EquipoiseProbability", PLASMA);
+    await view.attachToCanvas(canvas);
+    // NiiVue listens for single letters on the whole window, which would move the scan while a person is on a button;
+    // the page has its own keys, and only while the canvas has the focus.
+    window.removeEventListener("keydown", view._eventListeners.keydown);
+    view.addEventListener("locationChange", ({ detail }) => {
+      const [scan, overlay] = detail.values;
+      if (scan) onLocation(detail.mm[0], detail.mm[1], detail.mm[2], scan.value, overlay?.value ?? NaN);
+    });
+    this.#view = view;
+    this.#arrange();
+  }
+
+  #then(task) {
+    const next = this.#last.then(task, (failure) => {
+      // A task that failed must not stop the next, but without a canvas there is nothing to do.
+      if (this.#view) return task();
+      throw failure;
+    });
+    this.#last = next;
+    next.catch(() => {});
+    return next;
+  }
+
+  // Resolves when the canvas is attached and NiiVue can draw.
+  ready() {
+    return this.#then(() => {});
+  }
+
+  // Shows a scan and answers [low, high], the window chosen for it.
+  showScan(file) {
+    return this.#then(async () => {
+      await this.#view.loadVolumes([{ url: await named(file), colormap: "Gray" }]);
+      const scan = this.#view.volumes[0];
+      if (!scan) throw new Error("the viewer cannot read this file");
+      await this.#placeOverlay();
+      this.#view.createOnLocationChange();
+      return [scan.calMin, scan.calMax];
+    });
+  }
+
+  // Takes the probability: the bytes of a NIfTI-1 file.
+  showProbability(bytes) {
+    return this.#then(async () => {
+      const view = this.#view;
+      this.#dropOverlay();
+      await view.addVolume({ url: new File([bytes], "probability.nii"), opacity: 0 });
+      this.#probability = { ...view.volumes[1], colormap: "EquipoiseProbability", colormapType: FROM_ZERO, calMax: 1 };
+      this.#mask = null;
+      await this.#placeOverlay();
+    });
+  }
+
+  // Takes a mask, one byte a voxel in the order of the probability's file.
+  showMask(bytes) {
+    return this.#then(async () => {
+      if (!this.#probability) return;
+      const first = this.#mask === null;
+      const img = new Uint8Array(bytes);
+      this.#mask = {
+        ...this.#probability,
+        hdr: { ...this.#probability.hdr, datatypeCode: UINT8, numBitsPerVoxel: 8, scl_slope: 1, scl_inter: 0 },
+        img,
+        name: "mask",
+        colormap: "EquipoiseMask",
+        colormapType: 0,
+        calMin: 0.5,
+        calMax: 1,
+      };
+      if (this.#style.display !== "mask") return;
+      if (first || this.#view.volumes[1]?.name !== "mask") {
+        await this.#placeOverlay();
+      } else {
+        this.#view.volumes[1].img = img;
+        await this.#redrawOverlay();
+      }
+    });
+  }
+
+  // Chooses the overlay ("mask", "probability" or "none"), its opacity and the least probability drawn.
+  style(display, opacity, threshold) {
+    const other = display !== this.#style.display;
+    this.#style = { display, opacity, threshold };
+    if (other) return this.#then(() => this.#placeOverlay());
+    // A slider sends many of these; one redraw takes them all.
+    if (this.#restyling) return this.#last;
+    this.#restyling = true;
+    return this.#then(async () => {
+      this.#restyling = false;
+      const overlay = this.#view.volumes[1];
+      if (!overlay) return;
+      Object.assign(overlay, this.#overlayStyle());
+      await this.#redrawOverlay();
+    });
+  }
+
+  // Shows intensities from low (black) to high (white).
+  window(low, high) {
+    return this.#then(async () => {
+      if (this.#view.volumes[0]) await this.#view.setVolume(0, { calMin: low, calMax: high });
+    });
+  }
+
+  // Chooses the panes ("all", "axial", "coronal", "sagittal", "render") and the side convention.
+  layout(panes, radiological) {
+    this.#layout = { panes, radiological };
+    return this.#then(() => this.#arrange());
+  }
+
+  // Moves the crosshair by whole voxels to the right, front and top of the patient.
+  step(right, front, top) {
+    return this.#then(() => this.#view.moveCrosshairInVox(right, front, top));
+  }
+
+  // Removes the overlays.
+  clearOverlay() {
+    return this.#then(async () => {
+      this.#probability = null;
+      this.#mask = null;
+      this.#dropOverlay();
+      await this.#view.updateGLVolume();
+    });
+  }
+
+  // Removes everything.
+  clear() {
+    return this.#then(async () => {
+      this.#probability = null;
+      this.#mask = null;
+      await this.#view.removeAllVolumes();
+    });
+  }
+
+  // Gives the canvas and its textures back.
+  dispose() {
+    return this.#then(() => this.#view.destroy());
+  }
+
+  #overlayStyle() {
+    const { display, opacity, threshold } = this.#style;
+    // With calMin at zero NiiVue would paint the whole field of view.
+    return display === "mask" ? { opacity } : { opacity, calMin: Math.max(threshold, 0.005) };
+  }
+
+  // Only the overlay on show is NiiVue's: with one, it re-slices on the graphics card; with two, on the processor.
+  async #placeOverlay() {
+    this.#dropOverlay();
+    const overlay = { mask: this.#mask, probability: this.#probability, none: null }[this.#style.display];
+    if (overlay && this.#view.volumes[0]) {
+      await this.#view.addVolume({ ...overlay, ...this.#overlayStyle() });
+    } else {
+      await this.#view.updateGLVolume();
+    }
+  }
+
+  #dropOverlay() {
+    while (this.#view.volumes.length > 1) this.#view.model.removeVolume(1);
+  }
+
+  // Setting the affine that it has already is NiiVue's way to redraw one overlay without uploading the scan again.
+  async #redrawOverlay() {
+    await this.#view.setVolumeAffine(1, this.#view.getVolumeAffine(1));
+  }
+
+  #arrange() {
+    const slices = { axial: 0, coronal: 1, sagittal: 2, all: 3, render: 4 };
+    this.#view.sliceType = slices[this.#layout.panes];
+    this.#view.isRadiological = this.#layout.radiological;
+    this.#view.drawScene();
+  }
+}
+
+// NiiVue goes by the name's ending, which need not be there: the first two bytes tell gzip.
+async function named(file) {
+  const [first, second] = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+  return new File([file], first === 0x1f && second === 0x8b ? "scan.nii.gz" : "scan.nii");
+}
