@@ -26,18 +26,24 @@ impl Confusion {
     /// [`MetricsError::Length`] if their numbers of voxels differ.
     pub fn new(reference: &[bool], automatic: &[bool]) -> Result<Self, MetricsError> {
         MetricsError::check_length("automatic mask", reference.len(), automatic.len())?;
-        let count = |hit: fn(bool, bool) -> bool| {
-            reference
-                .iter()
-                .zip(automatic)
-                .map(|(&r, &a)| u64::from(hit(r, a)))
-                .sum()
-        };
+        let (mut hits, mut marked, mut lesion) = (0, 0, 0);
+        // Counted in bytes, 255 voxels at a time (which fits), because that is what vectorises.
+        for (reference, automatic) in reference.chunks(255).zip(automatic.chunks(255)) {
+            let mut part = [0_u8; 3];
+            for (&r, &a) in reference.iter().zip(automatic) {
+                part[0] = part[0].wrapping_add(u8::from(r & a));
+                part[1] = part[1].wrapping_add(u8::from(a));
+                part[2] = part[2].wrapping_add(u8::from(r));
+            }
+            hits += u64::from(part[0]);
+            marked += u64::from(part[1]);
+            lesion += u64::from(part[2]);
+        }
         Ok(Self {
-            true_positives: count(|r, a| r & a),
-            false_positives: count(|r, a| !r & a),
-            false_negatives: count(|r, a| r & !a),
-            true_negatives: count(|r, a| !r & !a),
+            true_positives: hits,
+            false_positives: marked - hits,
+            false_negatives: lesion - hits,
+            true_negatives: reference.len() as u64 + hits - marked - lesion,
         })
     }
 
@@ -162,6 +168,24 @@ mod tests {
                 prop_assert!((g - tpr).abs() <= (f - tpr).abs() + 1e-12);
             }
         }
+    }
+
+    #[test]
+    fn counts_stay_right_beyond_a_byte() {
+        let reference: Vec<bool> = (0..100_000).map(|at| at % 3 != 0).collect();
+        let automatic: Vec<bool> = (0..100_000).map(|at| at % 5 != 0).collect();
+        let c = Confusion::new(&reference, &automatic).unwrap();
+        let count = |r: bool, a: bool| {
+            reference
+                .iter()
+                .zip(&automatic)
+                .filter(|&(&x, &y)| (x, y) == (r, a))
+                .count() as u64
+        };
+        assert_eq!(c.true_positives, count(true, true));
+        assert_eq!(c.false_positives, count(false, true));
+        assert_eq!(c.false_negatives, count(true, false));
+        assert_eq!(c.true_negatives, count(false, false));
     }
 
     #[test]

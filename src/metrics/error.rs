@@ -28,6 +28,12 @@ pub enum MetricsError {
         /// Its value.
         value: f32,
     },
+    /// A mask without a voxel where at least one is needed.
+    #[error("the {what} is empty: there is nothing to measure in it")]
+    Empty {
+        /// Which input is empty.
+        what: &'static str,
+    },
     /// A setting outside its range.
     #[error("{name} is {value}, but must be {range}")]
     Setting {

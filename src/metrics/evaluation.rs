@@ -6,12 +6,12 @@ use super::{
     BestThreshold, Calibration, Confusion, IsbiLesions, MetricsError, MssegLesions, MssegSettings, PrCurve,
     PrPoint,
 };
-use crate::volume::components::{Connectivity, remove_small};
+use crate::volume::components::{Connectivity, remove_small, voxels_of};
 
 /// How to turn a probability map into a mask, and how to count.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
-    /// Probability at and above which a voxel is lesion.
+    /// Probability at and above which a voxel is lesion; one of probability 0 never is.
     pub threshold: f32,
     /// Lesions of the automatic mask smaller than this, in cubic millimetres, are removed before anything is
     /// counted at the threshold. The curve and the calibration know no lesions and stay as they are.
@@ -150,8 +150,11 @@ pub fn evaluate(
 
     let curve = PrCurve::new(reference, probability)?;
     let calibration = Calibration::new(reference, probability, settings.calibration_bins)?;
-    let cut: Vec<bool> = probability.iter().map(|&p| p >= settings.threshold).collect();
-    let min_voxels = (settings.min_lesion_mm3 / voxel_volume_mm3).ceil() as usize;
+    let cut: Vec<bool> = probability
+        .iter()
+        .map(|&p| p > 0.0 && p >= settings.threshold)
+        .collect();
+    let min_voxels = voxels_of(settings.min_lesion_mm3, voxel_volume_mm3);
     let automatic = remove_small(&cut, shape, settings.connectivity, min_voxels);
 
     let voxels = Confusion::new(reference, &automatic)?;

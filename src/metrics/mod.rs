@@ -2,7 +2,8 @@
 //!
 //! [`evaluate`] computes everything at once, with the settings it used. Its parts stand alone:
 //! [`Confusion`] counts voxels, [`PrCurve`] follows all thresholds, [`IsbiLesions`] and [`MssegLesions`] count
-//! lesions as the two challenges do, and [`Calibration`] compares probabilities with frequencies.
+//! lesions as the two challenges do, [`Calibration`] compares probabilities with frequencies, and [`naive`] is
+//! the bar that a network has to clear.
 //!
 //! # Empty denominators
 //! A ratio whose denominator is zero (the sensitivity to lesions of a scan without lesions, say) has no value:
@@ -16,6 +17,7 @@ mod error;
 mod evaluation;
 mod isbi;
 mod msseg;
+pub mod naive;
 
 pub use calibration::{Calibration, CalibrationBin};
 pub use confusion::Confusion;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{MetricsError, ratio};
-use crate::volume::components::{Connectivity, label};
+use crate::volume::components::{Connectivity, label, voxels_above};
 
 /// When a lesion counts as detected. The defaults are those of `animaSegPerfAnalyzer`'s command line.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ impl MssegLesions {
         MetricsError::check_setting("voxel volume, mm3", voxel_volume_mm3, allowed, "more than 0")?;
         settings.check()?;
 
-        let min_voxels = (settings.min_volume_mm3 / voxel_volume_mm3).floor() as usize + 1;
+        let min_voxels = voxels_above(settings.min_volume_mm3, voxel_volume_mm3);
         let reference = Lesions::find(reference, shape, settings.connectivity, min_voxels);
         let automatic = Lesions::find(automatic, shape, settings.connectivity, min_voxels);
         let overlaps = overlaps(&reference, &automatic);

@@ -160,6 +160,24 @@ pub fn remove_small(
         .collect()
 }
 
+/// The fewest voxels of `voxel_mm3` cubic millimetres each that are not smaller than `mm3` cubic millimetres
+/// together: what to ask of [`remove_small`].
+///
+/// Headers hold affines in f32, so three voxels of "1 mm3" may come out as 2.9999998 mm3; they count as 3 mm3.
+#[must_use]
+pub fn voxels_of(mm3: f64, voxel_mm3: f64) -> usize {
+    (mm3 / voxel_mm3 * (1.0 - HEADER_ROUNDING)).ceil() as usize
+}
+
+/// The fewest voxels that are *larger* than `mm3` cubic millimetres together, with the same allowance.
+#[must_use]
+pub fn voxels_above(mm3: f64, voxel_mm3: f64) -> usize {
+    (mm3 / voxel_mm3 * (1.0 + HEADER_ROUNDING)).floor() as usize + 1
+}
+
+/// Relative error of a voxel's volume that an affine in f32 explains.
+const HEADER_ROUNDING: f64 = 1e-6;
+
 /// All runs in scan order, and for each row the index of its first run (with one entry more at the end).
 fn find_runs(mask: &[bool], nx: usize) -> (Vec<Run>, Vec<usize>) {
     let mut runs = Vec::new();
@@ -374,6 +392,20 @@ mod tests {
     #[should_panic(expected = "[4, 3, 2]")]
     fn a_mask_of_another_size_is_refused() {
         let _ = label(&[true; 23], [4, 3, 2], Connectivity::Six);
+    }
+
+    #[test]
+    fn sizes_in_cubic_millimetres_forgive_the_headers_rounding() {
+        for voxel in [1.0, 1.0 + 1e-7, 1.0 - 1e-7] {
+            assert_eq!(
+                (voxels_of(3.0, voxel), voxels_above(3.0, voxel)),
+                (3, 4),
+                "{voxel}"
+            );
+        }
+        assert_eq!((voxels_of(3.0, 0.8), voxels_above(3.0, 0.8)), (4, 4));
+        assert_eq!((voxels_of(0.0, 1.0), voxels_above(0.0, 1.0)), (0, 1));
+        assert_eq!((voxels_of(3.0, 10.0), voxels_above(3.0, 10.0)), (1, 1));
     }
 
     #[test]

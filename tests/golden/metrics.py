@@ -4,7 +4,7 @@
     python tests/golden/metrics.py
 
 Oracles: scipy.ndimage.label (components), scikit-learn (voxel-wise scores, average precision, reliability),
-lesion-metrics (ISBI lesion scores), and a dense-table transcription of the MSSEG rule, written from its
+lesion-metrics (ISBI lesion scores), scipy.ndimage.binary_opening (the naive baseline), and a dense-table transcription of the MSSEG rule, written from its
 description in Commowick et al. 2018.
 
 Volumes are arrays of shape (z, y, x) in C order, so x is fastest.
@@ -195,16 +195,32 @@ def lesionwise():
     return cases
 
 
+def naive():
+    cases = []
+    for shape in [(9, 8, 10), (7, 11, 6)]:
+        field = ndi.gaussian_filter(RNG.standard_normal(shape), 1.2)
+        flair = np.round(100 + 60 * field / field.std()).astype(np.float32)
+        foreground = RNG.random(shape) < 0.97
+        reference = lesion_like(shape, 0.6, 0.05) | (flair > 180)
+        mean, sd = (float(f(flair[foreground].astype(float))) for f in (np.mean, np.std))
+        sweep = []
+        for k in np.arange(0, 2.01, 0.25):
+            bright = (flair >= mean + k * sd) & foreground
+            opened = ndi.binary_opening(bright, ndi.generate_binary_structure(3, 1))
+            sweep.append([float(k), *(float(skm.f1_score(reference.ravel(), m.ravel())) for m in (bright, opened))])
+        cases.append({"shape": shape[::-1], "flair": flair.ravel().astype(int).tolist(), "foreground": text(foreground),
+                      "reference": text(reference), "mean": mean, "sd": sd, "sweep": sweep})
+    return cases
+
+
 def main():
     versions = {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__,
                 "scikit-learn": sklearn.__version__, "scikit-image": skimage.__version__}
-    golden = {"versions": versions, "components": components(), "voxelwise": voxelwise(), "lesionwise": lesionwise()}
+    golden = {"versions": versions, "components": components(), "voxelwise": voxelwise(), "lesionwise": lesionwise(),
+              "naive": naive()}
     path = pathlib.Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
     print(path.name, path.stat().st_size, "bytes")
-    for case in golden["lesionwise"]:
-        m = case["msseg"]
-        print(case["LTPR"], case["LFPR"], m)
 
 
 if __name__ == "__main__":
