@@ -23,5 +23,7 @@ pub mod sampler;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod subjects;
 pub mod synth;
+#[cfg(feature = "learn")]
+pub mod trainer;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod validation;

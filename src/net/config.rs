@@ -79,6 +79,27 @@ pub struct NetConfig {
 pub const PRESETS: [&str; 3] = ["paper", "browser", "toy"];
 
 impl NetConfig {
+    fn paper() -> Self {
+        Self {
+            in_channels: 2,
+            growth: 16,
+            layers: 5,
+            blocks: 5,
+            stem: 48,
+            compact: false,
+            bottleneck: true,
+            compression: 0.5,
+            dropout: 0.2,
+            norm: Norm::Batch,
+        }
+    }
+
+    /// The preset `browser` with two input channels.
+    #[must_use]
+    pub fn browser() -> Self {
+        Self { growth: 12, layers: 4, blocks: 4, stem: 32, compact: true, dropout: 0.1, ..Self::paper() }
+    }
+
     /// The configuration of a preset.
     ///
     /// - `paper`: the authors' published graph, k = 16, L = 5, D = 5, stem 48 (method.md 2.1), not compact.

@@ -1,0 +1,162 @@
+//! What a training run is: one serialisable struct.
+
+use crate::learn::config::DataConfig;
+use crate::loss::Loss;
+use crate::net::{Mode, NetConfig};
+use serde::{Deserialize, Serialize};
+
+/// A training run. Two runs of one configuration on one CPU give the same weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The network.
+    pub net: NetConfig,
+    /// The loss.
+    pub loss: Loss,
+    /// The patches.
+    pub data: DataConfig,
+    /// Seed of weights, patches and dropout.
+    pub seed: u64,
+    /// Number of steps.
+    pub steps: u64,
+    /// Patches per step.
+    pub batch: usize,
+    /// Highest learning rate of AdamW.
+    pub learning_rate: f64,
+    /// Steps over which the learning rate rises from nothing.
+    pub warmup: u64,
+    /// Share of the highest learning rate that is left at the end of the cosine decay.
+    pub final_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Largest norm of any one tensor's gradient.
+    pub clip: f32,
+    /// Decay of the exponential moving average of the weights.
+    pub average: f64,
+    /// Weight of a step's statistics in the running ones.
+    pub momentum: f64,
+    /// Steps over which batch normalisation goes over to batch renormalisation.
+    pub renorm_over: u64,
+    /// Step from which the running statistics are constants.
+    pub freeze_from: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            net: NetConfig::browser(),
+            loss: Loss::default(),
+            data: DataConfig::default(),
+            seed: 1,
+            steps: 2000,
+            batch: 1,
+            learning_rate: 1.5e-3,
+            warmup: 50,
+            final_rate: 0.02,
+            weight_decay: 1e-4,
+            clip: 1.0,
+            average: 0.99,
+            momentum: 0.02,
+            renorm_over: 300,
+            freeze_from: u64::MAX,
+        }
+    }
+}
+
+/// A number of a [`TrainConfig`] that is out of range.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{field} is {value}; it must be {range}")]
+pub struct TrainConfigError {
+    /// The field.
+    pub field: &'static str,
+    /// Its value.
+    pub value: f64,
+    /// What is allowed.
+    pub range: &'static str,
+}
+
+impl TrainConfig {
+    /// Checks the numbers that are not the network's.
+    ///
+    /// # Errors
+    /// [`TrainConfigError`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), TrainConfigError> {
+        let check = |field, value: f64, ok: bool, range| {
+            if ok { Ok(()) } else { Err(TrainConfigError { field, value, range }) }
+        };
+        let unit = |v: f64| (0.0..=1.0).contains(&v);
+        check("steps", self.steps as f64, self.steps > 0, "at least 1")?;
+        check("batch", self.batch as f64, self.batch > 0, "at least 1")?;
+        let rate = self.learning_rate;
+        check("learning_rate", rate, rate > 0.0 && rate.is_finite(), "above 0")?;
+        check("final_rate", self.final_rate, unit(self.final_rate), "from 0 to 1")?;
+        check("average", self.average, (0.0..1.0).contains(&self.average), "from 0 to below 1")?;
+        check("momentum", self.momentum, unit(self.momentum), "from 0 to 1")?;
+        check("clip", f64::from(self.clip), self.clip > 0.0, "above 0")?;
+        let decay = f64::from(self.weight_decay);
+        check("weight_decay", decay, decay >= 0.0 && decay.is_finite(), "at least 0")
+    }
+
+    /// Learning rate of a step: linear warm-up, then a cosine down to [`TrainConfig::final_rate`].
+    #[must_use]
+    pub fn learning_rate_at(&self, step: u64) -> f64 {
+        if step < self.warmup {
+            return self.learning_rate * (step + 1) as f64 / self.warmup as f64;
+        }
+        let span = self.steps.saturating_sub(self.warmup).max(1);
+        let done = ((step - self.warmup) as f64 / span as f64).min(1.0);
+        let cosine = (1.0 + (std::f64::consts::PI * done).cos()) / 2.0;
+        self.learning_rate * (self.final_rate + (1.0 - self.final_rate) * cosine)
+    }
+
+    /// How normalisation behaves in a step: batch normalisation at first, sliding over to batch renormalisation with
+    /// r up to 3 and d up to 5 (Ioffe 2017), frozen at the end.
+    #[must_use]
+    pub fn mode(&self, step: u64) -> Mode {
+        if step >= self.freeze_from {
+            return Mode::Frozen;
+        }
+        let share = (step as f64 / self.renorm_over.max(1) as f64).min(1.0);
+        // Early statistics count more: the running ones start from nothing.
+        let momentum = self.momentum.max(1.0 / (step + 2) as f64);
+        Mode::Train { momentum, r_max: 1.0 + 2.0 * share, d_max: 5.0 * share }
+    }
+
+    /// Share of the old average kept in a step; little at first, when the weights still move far.
+    #[must_use]
+    pub fn average_weight(&self, step: u64) -> f64 {
+        self.average.min((1 + step) as f64 / (10 + step) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_then_falls() {
+        let c = TrainConfig { steps: 100, warmup: 10, learning_rate: 1.0, final_rate: 0.1, ..TrainConfig::default() };
+        assert!((c.learning_rate_at(0) - 0.1).abs() < 1e-12);
+        assert!((c.learning_rate_at(9) - 1.0).abs() < 1e-12);
+        assert!((c.learning_rate_at(10) - 1.0).abs() < 1e-12);
+        assert!((c.learning_rate_at(55) - 0.55).abs() < 1e-12);
+        assert!((c.learning_rate_at(100) - 0.1).abs() < 1e-12);
+        assert!((c.learning_rate_at(5000) - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn modes_follow_the_plan() {
+        let c = TrainConfig { renorm_over: 10, freeze_from: 20, ..TrainConfig::default() };
+        assert!(matches!(c.mode(0), Mode::Train { r_max: 1.0, d_max: 0.0, .. }));
+        assert!(matches!(c.mode(15), Mode::Train { r_max: 3.0, d_max: 5.0, .. }));
+        assert_eq!(c.mode(20), Mode::Frozen);
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_named() {
+        let bad = TrainConfig { learning_rate: f64::NAN, ..TrainConfig::default() };
+        assert_eq!(bad.validate().unwrap_err().field, "learning_rate");
+        let json = serde_json::to_string(&TrainConfig::default()).unwrap();
+        assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), TrainConfig::default());
+    }
+}

@@ -1,0 +1,283 @@
+//! Training: one step after another, checkpointed, watched on held-out patches.
+//!
+//! Free of files and user interface: the caller feeds patches and decides when to save.
+
+mod average;
+mod checkpoint;
+mod config;
+mod watch;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use config::{TrainConfig, TrainConfigError};
+pub use watch::{Watch, WatchScore};
+
+use crate::learn::augment::patch::Patch;
+use crate::net::{ConfigError, DenseNet, Mode};
+use average::Average;
+use burn::grad_clipping::GradientClippingConfig;
+use burn::module::{AutodiffModule, Module};
+use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The network's configuration is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A number of the training configuration is out of range.
+    #[error(transparent)]
+    Train(#[from] TrainConfigError),
+    /// The loss is no number: the learning rate is too high, or a patch holds NaN.
+    #[error("the loss became {loss} at step {step}; lower the learning rate or look at the data")]
+    Diverged {
+        /// Step that failed.
+        step: u64,
+        /// The loss.
+        loss: f32,
+    },
+    /// A checkpoint could not be taken up.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepReport {
+    /// Steps done, this one included.
+    pub step: u64,
+    /// Loss of the step's patches.
+    pub loss: f32,
+    /// Learning rate used.
+    pub learning_rate: f64,
+}
+
+/// A network in training.
+pub struct Trainer {
+    config: TrainConfig,
+    net: DenseNet,
+    optimiser: ModuleOptimizer,
+    average: Average,
+    step: u64,
+    device: Device,
+}
+
+impl Trainer {
+    /// A network with random weights drawn from the configuration's seed, on `device` (without autodiff).
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] or [`TrainError::Train`] if a number is out of range.
+    pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
+        config.validate()?;
+        device.seed(config.seed);
+        let device = device.clone().autodiff();
+        let net = DenseNet::new(&config.net, &device)?;
+        Ok(Self::start(config, net, device))
+    }
+
+    /// Starts from the weights of a trained network that lives on `device` (without autodiff).
+    ///
+    /// # Errors
+    /// [`TrainError::Train`] if a number is out of range.
+    pub fn from_network(config: TrainConfig, net: DenseNet, device: &Device) -> Result<Self, TrainError> {
+        config.validate()?;
+        let device = device.clone().autodiff();
+        let net = net.to_device(&device).train();
+        Ok(Self::start(config, net, device))
+    }
+
+    fn start(config: TrainConfig, net: DenseNet, device: Device) -> Self {
+        let average = Average::of(&net);
+        let optimiser = optimiser(&config);
+        Self { config, net, optimiser, average, step: 0, device }
+    }
+
+    /// Goes on where a checkpoint was taken.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the checkpoint does not fit its own configuration.
+    pub fn resume(checkpoint: Checkpoint, device: &Device) -> Result<Self, TrainError> {
+        let mut trainer = Self::new(checkpoint.config.clone(), device)?;
+        trainer.net = checkpoint.restore_network(trainer.net)?;
+        trainer.optimiser = checkpoint.restore_optimiser(trainer.optimiser)?;
+        trainer.average = Average::from_values(&trainer.net, checkpoint.average)?;
+        trainer.step = checkpoint.step;
+        Ok(trainer)
+    }
+
+    /// Everything needed to go on later.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the weights cannot be packed.
+    pub fn checkpoint(&self) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::take(&self.config, self.step, &self.net, &self.optimiser, self.average.values())
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Steps done.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Number of the first patch of the next step.
+    #[must_use]
+    pub fn next_patch(&self) -> u64 {
+        self.step * self.config.batch as u64
+    }
+
+    /// One optimiser step on [`TrainConfig::batch`] patches.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if the loss is no finite number; the weights are then as before.
+    pub fn step(&mut self, patches: &[Patch]) -> Result<StepReport, TrainError> {
+        // Dropout is drawn from the seed and the step alone, so that a resumed run repeats it.
+        self.device.seed(self.config.seed ^ self.step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let (images, labels) = self.tensors(patches);
+        let logits = self.net.forward(images, self.config.mode(self.step));
+        let loss = self.config.loss.forward(logits, labels);
+        let value = loss.clone().without_autodiff().into_scalar::<f32>();
+        if !value.is_finite() {
+            return Err(TrainError::Diverged { step: self.step, loss: value });
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &self.net);
+        let learning_rate = self.config.learning_rate_at(self.step);
+        self.net = self.optimiser.step(learning_rate, self.net.clone(), grads);
+        self.average.add(&self.net, self.config.average_weight(self.step));
+        self.step += 1;
+        Ok(StepReport { step: self.step, loss: value, learning_rate })
+    }
+
+    /// The averaged network for inference, without autodiff.
+    #[must_use]
+    pub fn averaged(&self) -> DenseNet {
+        self.average.apply(self.net.valid())
+    }
+
+    fn tensors(&self, patches: &[Patch]) -> (Tensor<5>, Tensor<5>) {
+        let channels = self.config.net.in_channels;
+        let tensor = |values: &dyn Fn(&Patch) -> Vec<f32>, channels: usize| {
+            let side = patches.first().map_or(0, |p| p.side);
+            let all: Vec<f32> = patches.iter().flat_map(values).collect();
+            Tensor::from_data(TensorData::new(all, [patches.len(), channels, side, side, side]), &self.device)
+        };
+        (tensor(&|p| p.image.clone(), channels), tensor(&|p| p.label.clone(), 1))
+    }
+}
+
+fn optimiser(config: &TrainConfig) -> ModuleOptimizer {
+    AdamWConfig::new()
+        .with_weight_decay(config.weight_decay)
+        .with_grad_clipping(Some(GradientClippingConfig::Norm(config.clip)))
+        .init()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::Loss;
+    use crate::net::NetConfig;
+
+    /// A bright ball on noise: learnable in a few steps.
+    fn patch(counter: u64) -> Patch {
+        let side = 8usize;
+        let n = side.pow(3);
+        let mut s = counter.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut noise = || {
+            s ^= s << 13;
+            s ^= s >> 7;
+            s ^= s << 17;
+            (s >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+        };
+        let centre = [2.0 + counter as f32 % 4.0, 3.5, 2.5 + counter as f32 % 3.0];
+        let label: Vec<f32> = (0..n)
+            .map(|i| {
+                let at = [i % side, i / side % side, i / side / side].map(|v| v as f32);
+                let d2: f32 = at.iter().zip(centre).map(|(a, c)| (a - c).powi(2)).sum();
+                f32::from(u8::from(d2 < 4.5))
+            })
+            .collect();
+        let image = (0..2 * n).map(|i| noise() + if i < n { 2.0 * label[i] } else { 0.0 }).collect();
+        Patch { image, label, side }
+    }
+
+    fn config(steps: u64) -> TrainConfig {
+        let net = NetConfig { dropout: 0.1, ..NetConfig::preset("toy", 2).unwrap() };
+        TrainConfig { net, steps, learning_rate: 1e-2, warmup: 5, freeze_from: steps * 3 / 4, ..TrainConfig::default() }
+    }
+
+    fn run(trainer: &mut Trainer, until: u64) -> Vec<f32> {
+        (trainer.steps()..until).map(|i| trainer.step(&[patch(i)]).unwrap().loss).collect()
+    }
+
+    #[test]
+    fn training_learns_a_bright_ball() {
+        let mut trainer = Trainer::new(config(120), &Device::flex()).unwrap();
+        let losses = run(&mut trainer, 120);
+        let mean = |l: &[f32]| l.iter().sum::<f32>() / l.len() as f32;
+        let (first, last) = (mean(&losses[..10]), mean(&losses[110..]));
+        assert!(last < 0.35 && last < 0.6 * first, "{first} -> {last}");
+        // The averaged network, by inference on unseen patches.
+        let patches: Vec<Patch> = (1000..1004).map(patch).collect();
+        let score = Watch::new(patches).score(&trainer.averaged(), &Device::flex()).unwrap();
+        assert!(score.dsc.unwrap() > 0.7, "{score:?}");
+    }
+
+    #[test]
+    fn a_resumed_run_repeats_the_uninterrupted_one() {
+        let config = config(14);
+        let device = Device::flex();
+        let mut straight = Trainer::new(config.clone(), &device).unwrap();
+        let expected = run(&mut straight, 14);
+        let mut first = Trainer::new(config, &device).unwrap();
+        let mut found = run(&mut first, 6);
+        let bytes = first.checkpoint().unwrap().to_bytes().unwrap();
+        drop(first);
+        let mut second = Trainer::resume(Checkpoint::from_bytes(&bytes).unwrap(), &device).unwrap();
+        assert_eq!(second.steps(), 6);
+        found.extend(run(&mut second, 14));
+        assert_eq!(found, expected);
+        assert_eq!(second.average.values(), straight.average.values());
+    }
+
+    #[test]
+    fn a_patch_with_nan_is_reported_and_changes_nothing() {
+        let mut trainer = Trainer::new(config(10), &Device::flex()).unwrap();
+        let before = trainer.average.values().to_vec();
+        let mut bad = patch(0);
+        bad.image.fill(f32::NAN);
+        assert!(matches!(trainer.step(&[bad]), Err(TrainError::Diverged { step: 0, .. })));
+        assert_eq!(trainer.average.values(), before);
+    }
+
+    #[test]
+    fn larger_beta_raises_recall() {
+        // Lesion and background overlap: where to cut is the loss's choice.
+        let noisy = |counter: u64| {
+            let mut p = patch(counter);
+            let label = p.label.clone();
+            for (v, g) in p.image.iter_mut().zip(&label) {
+                *v = *v * 2.5 - g;
+            }
+            p
+        };
+        let recall = |beta: f64| {
+            let loss = Loss::FBeta { beta, smooth: 1.0 };
+            let mut trainer = Trainer::new(TrainConfig { loss, ..config(100) }, &Device::flex()).unwrap();
+            for i in 0..100 {
+                trainer.step(&[noisy(i)]).unwrap();
+            }
+            let watch = Watch::new((1000..1006).map(noisy).collect());
+            watch.score(&trainer.averaged(), &Device::flex()).unwrap()
+        };
+        let (low, high) = (recall(1.0), recall(3.0));
+        assert!(high.tpr.unwrap() > low.tpr.unwrap(), "{low:?} {high:?}");
+        assert!(high.ppv.unwrap() < low.ppv.unwrap(), "{low:?} {high:?}");
+    }
+}

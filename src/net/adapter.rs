@@ -1,0 +1,34 @@
+//! Opening a GPU through wgpu.
+
+use super::engine::EngineError;
+use burn::tensor::Device;
+use burn::tensor::wgpu::wgpu::DeviceType;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// An opened device, its name, and whether it is emulated in software.
+type Opened = (Device, String, bool);
+
+/// Opens the best adapter, or hands out the one opened before: burn registers a runtime once per process.
+///
+/// # Errors
+/// [`EngineError::NoDevice`] with the reason.
+pub(super) async fn open() -> Result<Opened, EngineError> {
+    static OPENED: OnceLock<Mutex<Option<Opened>>> = OnceLock::new();
+    let cell = OPENED.get_or_init(Default::default);
+    if let Some(opened) = cell.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+        return Ok(opened);
+    }
+    let (device, setup) = Device::wgpu_options()
+        .init_with_setup_async()
+        .await
+        .map_err(|e| EngineError::NoDevice(e.to_string()))?;
+    let info = setup.adapter.get_info();
+    let name = if info.name.is_empty() { "WebGPU adapter".to_owned() } else { info.name.clone() };
+    let words = format!("{} {}", info.name, info.driver).to_lowercase();
+    // Browsers report no device type; the software adapters say who they are.
+    let software = info.device_type == DeviceType::Cpu
+        || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| words.contains(s));
+    let opened = (device, format!("{name} ({:?})", info.backend), software);
+    *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
+    Ok(opened)
+}
