@@ -1,0 +1,87 @@
+//! Model cards: what a network is, beside its weights.
+
+use equipoise::learn::trainer::TrainConfig;
+use equipoise::net::{NetConfig, layer_table};
+use equipoise::pipeline::report::sha256;
+use serde::{Deserialize, Serialize};
+
+/// `card.json`: read by the page and `lab`, written by `lab pretrain`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Card {
+    /// Name of the model.
+    pub(crate) name: String,
+    /// The network.
+    pub(crate) config: NetConfig,
+    /// Patch side it was trained on, in voxels of 1 mm.
+    pub(crate) patch: usize,
+    /// Recommended threshold of the probability.
+    pub(crate) threshold: f64,
+    /// The file of weights.
+    pub(crate) weights: WeightsEntry,
+    /// What it must not be used for.
+    pub(crate) intended_use: String,
+    /// How it was trained.
+    pub(crate) training: Option<Training>,
+    /// What it scored on data that trained nothing of it or of its fold; filled in after evaluation.
+    #[serde(default)]
+    pub(crate) held_out: Vec<serde_json::Value>,
+    /// Licence of the weights and the data behind them.
+    pub(crate) licence: String,
+    /// Publications to cite.
+    pub(crate) cite: Vec<String>,
+    /// Known failures, one sentence each.
+    #[serde(default)]
+    pub(crate) known_failures: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WeightsEntry {
+    pub(crate) file: String,
+    pub(crate) sha256: String,
+    pub(crate) bytes: usize,
+    pub(crate) parameters: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Training {
+    /// Steps done.
+    pub(crate) steps: u64,
+    /// Held-out patient, if the model belongs to a fold.
+    pub(crate) held_out_patient: Option<u8>,
+    /// Real labelled patients whose images trained it.
+    pub(crate) labelled_patients: Vec<u8>,
+    /// The whole configuration.
+    pub(crate) config: TrainConfig,
+}
+
+const LICENCE: &str = "CC-BY-4.0. Trained on: Lesjak et al. 2018 (CC-BY), lesion shapes and MNI maps (Apache-2.0).";
+
+const CITE: [&str; 2] = [
+    "Lesjak Z, et al. A novel public MR image dataset of multiple sclerosis patients with lesion segmentations based \
+     on multi-rater consensus. Neuroinformatics 16, 2018.",
+    "Hashemi SR, et al. Asymmetric loss functions and deep densely connected networks for highly imbalanced medical \
+     image segmentation. IEEE Access 7, 2019.",
+];
+
+impl Card {
+    pub(crate) fn new(name: &str, config: &NetConfig, patch: usize, weights: &[u8], training: Option<Training>) -> Self {
+        Self {
+            name: name.to_owned(),
+            config: config.clone(),
+            patch,
+            threshold: 0.5,
+            weights: WeightsEntry {
+                file: "weights.safetensors".to_owned(),
+                sha256: sha256(weights),
+                bytes: weights.len(),
+                parameters: layer_table(config, patch).iter().map(|r| r.parameters).sum(),
+            },
+            intended_use: "Research use only. Not a medical device; not for diagnosis.".to_owned(),
+            licence: if training.is_some() { LICENCE.to_owned() } else { "CC0-1.0 (random weights)".to_owned() },
+            cite: if training.is_some() { CITE.map(str::to_owned).to_vec() } else { Vec::new() },
+            training,
+            held_out: Vec::new(),
+            known_failures: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `lab`: Equipoise on the command line, for batch work, training and evidence.
+
+mod card;
+//mod evaluate;
+mod info;
+mod make;
+mod native;
+mod pretrain;
+//mod segment;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What went wrong, in words; commands are the last to handle an error.
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// Segment multiple-sclerosis lesions, train and evaluate networks. Research use only: not a medical device.
+#[derive(Parser)]
+#[command(name = "lab", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz and report.json.
+    /// Compare a probability map or mask with a reference mask; prints JSON.
+    /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
+    /// Print the layers of a network: channels, sides, parameters, multiply-adds.
+    Info(info::Args),
+    /// Train a network; resumes from its last checkpoint.
+    Pretrain(pretrain::Args),
+    /// Write a contact sheet (PNG) of the patches a network is trained on.
+    Preview(make::PreviewArgs),
+    /// Make the synthetic sample heads from the ICBM152 maps.
+    /// Write a small random network, for tests of everything around it.
+    Toy(make::ToyArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Info(args) => info::run(&args),
+        Command::Pretrain(args) => pretrain::run(&args),
+        Command::Preview(args) => make::preview(&args),
+        Command::Toy(args) => make::toy(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lab: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

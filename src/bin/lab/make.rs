@@ -1,0 +1,68 @@
+//! `lab preview`, `lab sample`, `lab toy`: things made rather than measured.
+
+use crate::Outcome;
+use crate::card::Card;
+use crate::native::{at, read, write};
+use equipoise::learn::material::{Fold, Material};
+use equipoise::learn::preview;
+use equipoise::learn::sampler::Sampler;
+use equipoise::learn::trainer::TrainConfig;
+use equipoise::net::{DenseNet, NetConfig, weights};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[derive(clap::Args)]
+pub(crate) struct PreviewArgs {
+    /// Training configuration (JSON); every field has a default.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Folder with `open_ms` and `lesion_shapes`.
+    #[arg(long, default_value = "../shared/data")]
+    data: PathBuf,
+    /// Number of patches.
+    #[arg(long, default_value_t = 24)]
+    patches: u64,
+    /// First patch of the sequence.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// The PNG file.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub(crate) fn preview(args: &PreviewArgs) -> Outcome {
+    let config: TrainConfig = match &args.config {
+        Some(path) => serde_json::from_slice(&read(path)?).map_err(at(path))?,
+        None => TrainConfig::default(),
+    };
+    let fold = Fold { held_out: None };
+    let material = Arc::new(Material::load(&args.data, fold)?);
+    let sampler = Sampler::new(material, config.data, fold, config.seed)?;
+    let patches = (args.first..args.first + args.patches).map(|i| sampler.next_patch(i)).collect::<Result<Vec<_>, _>>()?;
+    let mut png = Vec::new();
+    preview::patches(&patches, 6).write(&mut png)?;
+    write(&args.out, &png)?;
+    Ok(())
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ToyArgs {
+    /// Folder for `weights.safetensors` and `card.json`.
+    #[arg(long)]
+    out: PathBuf,
+    /// Seed of the random weights.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+pub(crate) fn toy(args: &ToyArgs) -> Outcome {
+    let device = burn::tensor::Device::flex();
+    device.seed(args.seed);
+    let config = NetConfig::preset("toy", 2)?;
+    let bytes = weights::to_bytes(&DenseNet::new(&config, &device)?)?;
+    let card = Card::new("toy", &config, 4 * config.side_multiple(), &bytes, None);
+    std::fs::create_dir_all(&args.out).map_err(at(&args.out))?;
+    write(&args.out.join("weights.safetensors"), &bytes)?;
+    write(&args.out.join("card.json"), serde_json::to_string_pretty(&card)?.as_bytes())?;
+    Ok(())
+}

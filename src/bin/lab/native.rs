@@ -1,0 +1,65 @@
+//! The engines as predictors of the pipeline, and files on disk.
+
+use clap::ValueEnum;
+use equipoise::net::{Engine, EngineError};
+use equipoise::pipeline::{PredictError, Predictor};
+use std::path::{Path, PathBuf};
+
+/// Where the network runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceChoice {
+    /// Every core of this machine.
+    Cpu,
+    /// A GPU through Vulkan, Metal or DirectX.
+    Gpu,
+}
+
+/// An engine on this machine.
+pub(crate) struct Native(pub(crate) Engine);
+
+impl Native {
+    /// Opens a device; a GPU must pass its self-test.
+    pub(crate) fn open(device: DeviceChoice) -> Result<Self, EngineError> {
+        let engine = match device {
+            DeviceChoice::Cpu => Engine::cpu(),
+            DeviceChoice::Gpu => {
+                let engine = pollster::block_on(Engine::gpu())?;
+                pollster::block_on(engine.self_test())?;
+                engine
+            }
+        };
+        Ok(Self(engine))
+    }
+}
+
+impl Predictor for Native {
+    async fn predict(&self, patch: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
+        self.0.predict(patch, side).await.map_err(|e| PredictError::Engine(e.to_string()))
+    }
+}
+
+/// A failure that names the file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", .path.display())]
+pub(crate) struct FileError {
+    path: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Puts a file's name before whatever went wrong with it.
+pub(crate) fn at<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &Path) -> impl Fn(E) -> FileError + '_ {
+    |e| FileError { path: path.to_path_buf(), source: e.into() }
+}
+
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+    std::fs::read(path).map_err(at(path))
+}
+
+/// Writes a file whole or not at all.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".part");
+    std::fs::write(&temporary, bytes).map_err(at(path))?;
+    std::fs::rename(&temporary, path).map_err(at(path))
+}
