@@ -33,6 +33,9 @@ pub enum Loss {
 impl Default for Loss {
     /// `F_1.5` with smoothing 1: the published best (method.md 3.1 and 3.2).
     fn default() -> Self {
-        Self::FBeta { beta: 1.5, smooth: 1.0 }
+        Self::FBeta {
+            beta: 1.5,
+            smooth: 1.0,
+        }
     }
 }

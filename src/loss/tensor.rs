@@ -35,7 +35,9 @@ fn focal<const D: usize>(p: Tensor<D>, g: Tensor<D>, alpha: f64, gamma: f64) -> 
     let true_class = p.clone() * g.clone() + (-p + 1.0) * not_g.clone();
     let weight = g * alpha + not_g * (1.0 - alpha);
     // Bounded from below: the power's derivative at 0 is not finite for gamma < 1.
-    let unsure = (-true_class.clone() + 1.0).clamp_min(1e-12).powf_scalar(gamma as f32);
+    let unsure = (-true_class.clone() + 1.0)
+        .clamp_min(1e-12)
+        .powf_scalar(gamma as f32);
     -(weight * unsure * (true_class + epsilon).log()).mean()
 }
 
@@ -58,9 +60,11 @@ fn generalized_dice<const D: usize>(p: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
     -((numerator + GENERALIZED_DICE_SMOOTH) / (denominator + GENERALIZED_DICE_SMOOTH)) + 1.0
 }
 
-/// Mean binary cross-entropy, from the logits so that it stays finite: `max(z, 0) - z g + log(1 + exp(-|z|))`.
+/// Mean binary cross-entropy, from the logits so that it stays finite: `-g log s(z) - (1 - g) log s(-z)`.
 fn cross_entropy<const D: usize>(z: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
-    (activation::relu(z.clone()) - z.clone() * g + (-z.abs()).exp().log1p()).mean()
+    let lesion = activation::log_sigmoid(z.clone()) * g.clone();
+    let rest = activation::log_sigmoid(-z) * (-g + 1.0);
+    -(lesion + rest).mean()
 }
 
 #[cfg(all(test, feature = "learn"))]
@@ -70,7 +74,9 @@ mod tests {
     use burn::tensor::Device;
 
     fn check(loss: Loss, oracle: impl Fn(&[f64], &[f64]) -> LossGrad, labels: &[f32]) {
-        let z: Vec<f32> = (0..labels.len()).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
+        let z: Vec<f32> = (0..labels.len())
+            .map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0)
+            .collect();
         let device = Device::flex().autodiff();
         let logits = Tensor::<1>::from_floats(z.as_slice(), &device).require_grad();
         let value = loss.forward(logits.clone(), Tensor::from_floats(labels, &device));
@@ -80,11 +86,18 @@ mod tests {
         let g: Vec<f64> = labels.iter().map(|g| f64::from(*g)).collect();
         let expected = oracle(&p, &g);
         let value = f64::from(value.into_scalar::<f32>());
-        assert!((value - expected.value).abs() < 1e-5, "{loss:?}: {value} for {}", expected.value);
+        assert!(
+            (value - expected.value).abs() < 1e-5,
+            "{loss:?}: {value} for {}",
+            expected.value
+        );
         for ((found, slope), p) in found.iter().zip(&expected.gradient).zip(&p) {
             // The closed forms differentiate by p; the chain rule brings it to the logit.
             let want = slope * p * (1.0 - p);
-            assert!((f64::from(*found) - want).abs() < 1e-6 + 1e-4 * want.abs(), "{loss:?}: {found} for {want}");
+            assert!(
+                (f64::from(*found) - want).abs() < 1e-6 + 1e-4 * want.abs(),
+                "{loss:?}: {found} for {want}"
+            );
         }
     }
 
@@ -97,10 +110,21 @@ mod tests {
                 check(loss, |p, g| closed::f_beta(p, g, beta, 1.0), &labels);
             }
             let focal = FocalSettings::default();
-            let loss = Loss::Focal { alpha: focal.alpha, gamma: focal.gamma };
+            let loss = Loss::Focal {
+                alpha: focal.alpha,
+                gamma: focal.gamma,
+            };
             check(loss, |p, g| closed::focal(p, g, &focal), &labels);
-            check(Loss::GeneralizedDice, |p, g| closed::generalized_dice(p, g, GENERALIZED_DICE_SMOOTH), &labels);
-            check(Loss::CrossEntropy, |p, g| closed::cross_entropy(p, g, 0.0), &labels);
+            check(
+                Loss::GeneralizedDice,
+                |p, g| closed::generalized_dice(p, g, GENERALIZED_DICE_SMOOTH),
+                &labels,
+            );
+            check(
+                Loss::CrossEntropy,
+                |p, g| closed::cross_entropy(p, g, 0.0),
+                &labels,
+            );
         }
     }
 
@@ -108,7 +132,10 @@ mod tests {
     fn cross_entropy_of_a_sure_mistake_is_finite() {
         let device = Device::flex();
         let loss = Loss::CrossEntropy
-            .forward(Tensor::<1>::from_floats([200.0], &device), Tensor::from_floats([0.0], &device))
+            .forward(
+                Tensor::<1>::from_floats([200.0], &device),
+                Tensor::from_floats([0.0], &device),
+            )
             .into_scalar::<f32>();
         assert_eq!(loss, 200.0);
     }

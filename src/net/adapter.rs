@@ -23,11 +23,17 @@ pub(super) async fn open() -> Result<Opened, EngineError> {
         .await
         .map_err(|e| EngineError::NoDevice(e.to_string()))?;
     let info = setup.adapter.get_info();
-    let name = if info.name.is_empty() { "WebGPU adapter".to_owned() } else { info.name.clone() };
+    let name = if info.name.is_empty() {
+        "WebGPU adapter".to_owned()
+    } else {
+        info.name.clone()
+    };
     let words = format!("{} {}", info.name, info.driver).to_lowercase();
     // Browsers report no device type; the software adapters say who they are.
     let software = info.device_type == DeviceType::Cpu
-        || ["swiftshader", "llvmpipe", "lavapipe", "basic render"].iter().any(|s| words.contains(s));
+        || ["swiftshader", "llvmpipe", "lavapipe", "basic render"]
+            .iter()
+            .any(|s| words.contains(s));
     let opened = (device, format!("{name} ({:?})", info.backend), software);
     *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
     Ok(opened)

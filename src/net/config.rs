@@ -97,7 +97,15 @@ impl NetConfig {
     /// The preset `browser` with two input channels.
     #[must_use]
     pub fn browser() -> Self {
-        Self { growth: 12, layers: 4, blocks: 4, stem: 32, compact: true, dropout: 0.1, ..Self::paper() }
+        Self {
+            growth: 12,
+            layers: 4,
+            blocks: 4,
+            stem: 32,
+            compact: true,
+            dropout: 0.1,
+            ..Self::paper()
+        }
     }
 
     /// The configuration of a preset.

@@ -41,7 +41,9 @@ pub enum EngineError {
     #[error("the device failed: {0}")]
     Device(String),
     /// The device computes something else than the CPU.
-    #[error("the self-test failed: probabilities differ from the CPU's by {difference:.2e} (allowed {allowed:.0e})")]
+    #[error(
+        "the self-test failed: probabilities differ from the CPU's by {difference:.2e} (allowed {allowed:.0e})"
+    )]
     SelfTest {
         /// Largest difference.
         difference: f64,
@@ -72,7 +74,12 @@ impl Engine {
     /// The CPU engine (burn-flex under our kernels).
     #[must_use]
     pub fn cpu() -> Self {
-        Self { device: Device::flex(), name: "CPU".to_owned(), software: false, net: None }
+        Self {
+            device: Device::flex(),
+            name: "CPU".to_owned(),
+            software: false,
+            net: None,
+        }
     }
 
     /// The GPU engine: WebGPU in a browser, Vulkan, Metal or DirectX natively.
@@ -82,7 +89,12 @@ impl Engine {
     #[cfg(feature = "gpu")]
     pub async fn gpu() -> Result<Self, EngineError> {
         let (device, name, software) = super::adapter::open().await?;
-        Ok(Self { device, name, software, net: None })
+        Ok(Self {
+            device,
+            name,
+            software,
+            net: None,
+        })
     }
 
     /// The device in words.
@@ -144,19 +156,27 @@ impl Engine {
         let config = NetConfig::preset("toy", 2)?;
         let side = 2 * config.side_multiple();
         let cpu = Device::flex();
-        let reference = DenseNet::new(&config, &cpu)?;
+        let reference = DenseNet::new(&config, 1, &cpu)?;
         let file = weights::to_bytes(&reference)?;
-        let patch: Vec<f32> = (0..2 * side.pow(3)).map(|i| ((i * 7919 % 2003) as f32 / 1001.0 - 1.0) * 2.0).collect();
+        let patch: Vec<f32> = (0..2 * side.pow(3))
+            .map(|i| ((i * 7919 % 2003) as f32 / 1001.0 - 1.0) * 2.0)
+            .collect();
         let known = weights::from_bytes(&config, file.clone(), &cpu)?;
         let expected = run(&known, 2, patch.clone(), side, &cpu).await?;
         let ours = weights::from_bytes(&config, file, &self.device)?;
         // Twice: the second run meets buffers that were used before.
         for _ in 0..2 {
             let found = run(&ours, 2, patch.clone(), side, &self.device).await?;
-            let difference =
-                found.iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+            let difference = found
+                .iter()
+                .zip(&expected)
+                .map(|(a, b)| f64::from((a - b).abs()))
+                .fold(0.0, f64::max);
             if difference > AGREEMENT {
-                return Err(EngineError::SelfTest { difference, allowed: AGREEMENT });
+                return Err(EngineError::SelfTest {
+                    difference,
+                    allowed: AGREEMENT,
+                });
             }
         }
         Ok(())
@@ -171,15 +191,28 @@ async fn run(
     side: usize,
     device: &Device,
 ) -> Result<Vec<f32>, EngineError> {
-    let expected = side.checked_pow(3).and_then(|v| v.checked_mul(channels)).unwrap_or(usize::MAX);
+    let expected = side
+        .checked_pow(3)
+        .and_then(|v| v.checked_mul(channels))
+        .unwrap_or(usize::MAX);
     if patch.len() != expected {
-        return Err(EngineError::Patch { got: patch.len(), expected, side, channels });
+        return Err(EngineError::Patch {
+            got: patch.len(),
+            expected,
+            side,
+            channels,
+        });
     }
     let x = Tensor::<5>::from_data(TensorData::new(patch, [1, channels, side, side, side]), device);
     let p = activation::sigmoid(net.forward(x, Mode::Infer));
     // Only asynchronous reads work in a browser.
-    let data = p.into_data_async().await.map_err(|e| EngineError::Device(e.to_string()))?;
-    let p: Vec<f32> = data.try_to_vec().map_err(|e| EngineError::Device(e.to_string()))?;
+    let data = p
+        .into_data_async()
+        .await
+        .map_err(|e| EngineError::Device(e.to_string()))?;
+    let p: Vec<f32> = data
+        .try_to_vec()
+        .map_err(|e| EngineError::Device(e.to_string()))?;
     let count = p.iter().filter(|p| !(0.0..=1.0).contains(*p)).count();
     if count > 0 {
         return Err(EngineError::NotProbabilities { count });
@@ -196,13 +229,24 @@ mod tests {
         pollster::block_on(async {
             let mut engine = Engine::cpu();
             engine.self_test().await.unwrap();
-            assert!(matches!(engine.predict(vec![0.0; 16], 2).await, Err(EngineError::NotLoaded)));
+            assert!(matches!(
+                engine.predict(vec![0.0; 16], 2).await,
+                Err(EngineError::NotLoaded)
+            ));
             let config = NetConfig::preset("toy", 2).unwrap();
-            let file = weights::to_bytes(&DenseNet::new(&config, engine.device()).unwrap()).unwrap();
+            let file = weights::to_bytes(&DenseNet::new(&config, 1, engine.device()).unwrap()).unwrap();
             assert!(engine.load("{}", file.clone()).is_err());
-            engine.load(&serde_json::to_string(&config).unwrap(), file).unwrap();
-            assert!(matches!(engine.predict(vec![0.0; 17], 8).await, Err(EngineError::Patch { .. })));
-            assert!(matches!(engine.predict(vec![0.0; 54], 3).await, Err(EngineError::Side(_))));
+            engine
+                .load(&serde_json::to_string(&config).unwrap(), file)
+                .unwrap();
+            assert!(matches!(
+                engine.predict(vec![0.0; 17], 8).await,
+                Err(EngineError::Patch { .. })
+            ));
+            assert!(matches!(
+                engine.predict(vec![0.0; 54], 3).await,
+                Err(EngineError::Side(_))
+            ));
             let p = engine.predict(vec![0.5; 1024], 8).await.unwrap();
             assert_eq!(p.len(), 512);
             assert!(matches!(

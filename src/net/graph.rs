@@ -1,6 +1,7 @@
 //! The whole network.
 
 use super::config::{ConfigError, NetConfig};
+use super::draw::Draw;
 use super::layers::{DenseBlock, Head, Mode, Stem, TransitionDown, TransitionUp};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -27,37 +28,38 @@ pub struct DenseNet {
 }
 
 impl DenseNet {
-    /// A network with random weights (he_normal) on `device`.
+    /// A network with random weights (he_normal) on `device`; the same for the same seed on every device.
     ///
     /// # Errors
     /// [`ConfigError`] if a field of the configuration is out of range.
-    pub fn new(config: &NetConfig, device: &Device) -> Result<Self, ConfigError> {
+    pub fn new(config: &NetConfig, seed: u64, device: &Device) -> Result<Self, ConfigError> {
         config.validate()?;
+        let draw = &mut Draw::new(seed, device);
         let new = config.layers * config.growth;
         let mut channels = config.stem;
         let (mut down, mut transition_down, mut skips) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..config.blocks {
-            down.push(DenseBlock::new(config, channels, device));
+            down.push(DenseBlock::new(config, channels, draw));
             channels += new;
             skips.push(channels);
-            transition_down.push(TransitionDown::new(config, channels, device));
+            transition_down.push(TransitionDown::new(config, channels, draw));
             channels = config.compressed(channels);
         }
-        let centre = DenseBlock::new(config, channels, device);
+        let centre = DenseBlock::new(config, channels, draw);
         let (mut transition_up, mut up) = (Vec::new(), Vec::new());
         for skip in skips.iter().rev() {
-            transition_up.push(TransitionUp::new(new, device));
-            up.push(DenseBlock::new(config, new + skip, device));
+            transition_up.push(TransitionUp::new(new, draw));
+            up.push(DenseBlock::new(config, new + skip, draw));
             channels = 2 * new + skip;
         }
         Ok(Self {
-            stem: Stem::new(config, device),
+            stem: Stem::new(config, draw),
             down,
             transition_down,
             centre,
             transition_up,
             up,
-            head: Head::new(config, channels, device),
+            head: Head::new(config, channels, draw),
         })
     }
 
@@ -108,7 +110,7 @@ mod tests {
             },
         ];
         for config in presets.into_iter().chain(more) {
-            let net = DenseNet::new(&config, &Device::flex()).unwrap();
+            let net = DenseNet::new(&config, 1, &Device::flex()).unwrap();
             let table: usize = layer_table(&config, 64).iter().map(|r| r.parameters).sum();
             // Running means and variances are visited as parameters too, and are no smaller than the affine ones.
             let norms: usize = layer_table(&config, 64)
@@ -125,7 +127,7 @@ mod tests {
         for (preset, batch) in [("toy", 2), ("browser", 1)] {
             let config = NetConfig::preset(preset, 2).unwrap();
             let side = config.side_multiple();
-            let net = DenseNet::new(&config, &Device::flex()).unwrap();
+            let net = DenseNet::new(&config, 1, &Device::flex()).unwrap();
             let x = Tensor::random(
                 [batch, 2, side, side, side],
                 burn::tensor::Distribution::Default,
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn samples_of_a_batch_do_not_mix_at_inference() {
         let config = NetConfig::preset("toy", 2).unwrap();
-        let net = DenseNet::new(&config, &Device::flex()).unwrap();
+        let net = DenseNet::new(&config, 1, &Device::flex()).unwrap();
         let a = Tensor::random(
             [1, 2, 8, 8, 8],
             burn::tensor::Distribution::Default,

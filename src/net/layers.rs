@@ -1,9 +1,10 @@
 //! The network's building blocks as burn modules.
 
 use super::config::NetConfig;
+use super::draw::Draw;
 use super::kernels;
 use burn::module::{Initializer, Module, Param, RunningState};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// Added to variances (method.md 2.1).
 const EPSILON: f64 = 1.1e-5;
@@ -14,9 +15,14 @@ pub enum Mode {
     /// Running statistics, folded into scale and shift; no gradients.
     Infer,
     /// Running statistics as constants, with gradients: for fine-tuning and the last part of training.
-    Frozen,
+    Frozen {
+        /// What dropout is drawn from, together with the layer.
+        dropout: u64,
+    },
     /// Batch statistics, renormalised towards the running ones (Ioffe 2017), which are updated.
     Train {
+        /// What dropout is drawn from, together with the layer.
+        dropout: u64,
         /// Weight of the new statistics in the running ones.
         momentum: f64,
         /// Largest ratio of standard deviations that is corrected; 1 gives plain batch normalisation.
@@ -27,9 +33,12 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// True if dropout is active.
-    fn drops(self) -> bool {
-        matches!(self, Self::Frozen | Self::Train { .. })
+    /// What dropout is drawn from; `None` if nothing is dropped.
+    fn dropout(self) -> Option<u64> {
+        match self {
+            Self::Infer => None,
+            Self::Frozen { dropout } | Self::Train { dropout, .. } => Some(dropout),
+        }
     }
 }
 
@@ -66,7 +75,7 @@ impl NormRelu {
                 let shift = self.beta.val() - mean.to_device(&x.device()) * scale.clone();
                 kernels::norm_relu(x, scale, shift)
             }
-            Mode::Frozen => {
+            Mode::Frozen { .. } => {
                 let rows = vec![mean.clone(), rstd, mean.ones_like(), mean.zeros_like()];
                 self.trained(x, Tensor::stack(rows, 0), true)
             }
@@ -74,6 +83,7 @@ impl NormRelu {
                 momentum,
                 r_max,
                 d_max,
+                ..
             } => {
                 let [_, channels, ..] = x.dims();
                 let now = kernels::channel_stats(x.clone()).without_autodiff();
@@ -99,14 +109,6 @@ impl NormRelu {
     }
 }
 
-fn he(fan_in: usize) -> Initializer {
-    // he_normal: a normal distribution of standard deviation sqrt(2 / fan_in) (method.md 2.1).
-    Initializer::Normal {
-        mean: 0.0,
-        std: (2.0 / fan_in as f64).sqrt(),
-    }
-}
-
 /// 3x3x3 convolution without bias, stride 1, zero padding.
 #[derive(Module, Debug)]
 pub struct Conv3 {
@@ -115,9 +117,9 @@ pub struct Conv3 {
 }
 
 impl Conv3 {
-    fn new(input: usize, output: usize, device: &Device) -> Self {
+    fn new(input: usize, output: usize, draw: &mut Draw) -> Self {
         Self {
-            weight: he(input * 27).init([output, input, 3, 3, 3], device),
+            weight: draw.he([output, input, 3, 3, 3], input * 27),
         }
     }
 
@@ -134,9 +136,9 @@ pub struct Conv1 {
 }
 
 impl Conv1 {
-    fn new(input: usize, output: usize, initializer: &Initializer, device: &Device) -> Self {
+    fn new(input: usize, output: usize, draw: &mut Draw) -> Self {
         Self {
-            weight: initializer.init_with([output, input], Some(input), Some(output), device),
+            weight: draw.he([output, input], input),
         }
     }
 
@@ -163,10 +165,10 @@ pub struct Halve {
 }
 
 impl Halve {
-    fn new(input: usize, output: usize, device: &Device) -> Self {
+    fn new(input: usize, output: usize, draw: &mut Draw) -> Self {
         Self {
-            weight: he(input * 8).init([output, input, 2, 2, 2], device),
-            bias: Initializer::Zeros.init([output], device),
+            weight: draw.he([output, input, 2, 2, 2], input * 8),
+            bias: Initializer::Zeros.init([output], draw.device()),
         }
     }
 
@@ -199,10 +201,10 @@ pub struct Double {
 }
 
 impl Double {
-    fn new(input: usize, output: usize, device: &Device) -> Self {
+    fn new(input: usize, output: usize, draw: &mut Draw) -> Self {
         Self {
-            weight: he(input).init([input, output, 2, 2, 2], device),
-            bias: Initializer::Zeros.init([output], device),
+            weight: draw.he([input, output, 2, 2, 2], input),
+            bias: Initializer::Zeros.init([output], draw.device()),
         }
     }
 
@@ -233,23 +235,24 @@ pub struct DenseLayer {
     /// The new channels.
     pub conv3: Conv3,
     dropout: f64,
+    /// Tells this layer's dropout from the others'.
+    number: u64,
 }
 
 impl DenseLayer {
-    fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+    fn new(config: &NetConfig, input: usize, draw: &mut Draw) -> Self {
         let inner = if config.bottleneck {
             4 * config.growth
         } else {
             input
         };
         Self {
-            norm1: NormRelu::new(input, device),
-            conv1: config
-                .bottleneck
-                .then(|| Conv1::new(input, inner, &he(input), device)),
-            norm3: config.bottleneck.then(|| NormRelu::new(inner, device)),
-            conv3: Conv3::new(inner, config.growth, device),
+            norm1: NormRelu::new(input, draw.device()),
+            conv1: config.bottleneck.then(|| Conv1::new(input, inner, draw)),
+            norm3: config.bottleneck.then(|| NormRelu::new(inner, draw.device())),
+            conv3: Conv3::new(inner, config.growth, draw),
             dropout: config.dropout,
+            number: draw.number(),
         }
     }
 
@@ -259,13 +262,12 @@ impl DenseLayer {
             x = norm.forward(conv.forward(x), mode);
         }
         let x = self.conv3.forward(x);
-        if mode.drops() && self.dropout > 0.0 {
-            let keep = 1.0 - self.dropout;
-            let plain = x.device().without_autodiff();
-            let mask = Tensor::random(x.shape(), burn::tensor::Distribution::Bernoulli(keep), &plain);
-            return x.clone() * mask.div_scalar(keep).to_device(&x.device());
-        }
-        x
+        let Some(seed) = mode.dropout().filter(|_| self.dropout > 0.0) else {
+            return x;
+        };
+        // Drawn on the host: the same on every device, whatever else draws at the same time.
+        let mask = super::draw::dropout(x.shape().num_elements(), self.dropout, seed, self.number);
+        x.clone() * Tensor::from_data(TensorData::new(mask, x.shape()), &x.device())
     }
 }
 
@@ -277,9 +279,9 @@ pub struct DenseBlock {
 }
 
 impl DenseBlock {
-    pub(super) fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+    pub(super) fn new(config: &NetConfig, input: usize, draw: &mut Draw) -> Self {
         let layers = (0..config.layers)
-            .map(|i| DenseLayer::new(config, input + i * config.growth, device))
+            .map(|i| DenseLayer::new(config, input + i * config.growth, draw))
             .collect();
         Self { layers }
     }
@@ -307,11 +309,11 @@ pub struct TransitionDown {
 }
 
 impl TransitionDown {
-    pub(super) fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+    pub(super) fn new(config: &NetConfig, input: usize, draw: &mut Draw) -> Self {
         let output = config.compressed(input);
         Self {
-            norm: NormRelu::new(input, device),
-            conv: Conv1::new(input, output, &he(input), device),
+            norm: NormRelu::new(input, draw.device()),
+            conv: Conv1::new(input, output, draw),
         }
     }
 
@@ -339,11 +341,11 @@ pub struct TransitionUp {
 }
 
 impl TransitionUp {
-    pub(super) fn new(channels: usize, device: &Device) -> Self {
+    pub(super) fn new(channels: usize, draw: &mut Draw) -> Self {
         Self {
             // An output voxel sees 27 / 8 taps on average.
-            weight: he(channels * 27 / 8).init([channels, channels, 3, 3, 3], device),
-            bias: Initializer::Zeros.init([channels], device),
+            weight: draw.he([channels, channels, 3, 3, 3], channels * 27 / 8),
+            bias: Initializer::Zeros.init([channels], draw.device()),
         }
     }
 
@@ -365,15 +367,15 @@ pub struct Stem {
 }
 
 impl Stem {
-    pub(super) fn new(config: &NetConfig, device: &Device) -> Self {
+    pub(super) fn new(config: &NetConfig, draw: &mut Draw) -> Self {
         let c = config.stem;
         let first = if config.compact { c } else { config.in_channels };
         Self {
-            down: config.compact.then(|| Halve::new(config.in_channels, c, device)),
+            down: config.compact.then(|| Halve::new(config.in_channels, c, draw)),
             convs: (0..3)
-                .map(|i| Conv3::new(if i == 0 { first } else { c }, c, device))
+                .map(|i| Conv3::new(if i == 0 { first } else { c }, c, draw))
                 .collect(),
-            norms: (0..3).map(|_| NormRelu::new(c, device)).collect(),
+            norms: (0..3).map(|_| NormRelu::new(c, draw.device())).collect(),
         }
     }
 
@@ -399,11 +401,13 @@ pub struct Head {
 }
 
 impl Head {
-    pub(super) fn new(config: &NetConfig, input: usize, device: &Device) -> Self {
+    pub(super) fn new(config: &NetConfig, input: usize, draw: &mut Draw) -> Self {
         let inner = if config.compact { config.stem } else { input };
         Self {
-            up: config.compact.then(|| Double::new(input, config.stem, device)),
-            conv: Conv1::new(inner, 1, &Initializer::XavierNormal { gain: 1.0 }, device),
+            up: config.compact.then(|| Double::new(input, config.stem, draw)),
+            conv: Conv1 {
+                weight: draw.glorot([1, inner], inner, 1),
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "gpu")]
 mod adapter;
 pub mod config;
+mod draw;
 pub mod engine;
 pub mod graph;
 pub mod kernels;

@@ -58,14 +58,18 @@ pub fn to_bytes(net: &DenseNet) -> Result<Vec<u8>, WeightsError> {
 /// [`WeightsError`] if the configuration is out of range, the file is damaged, a tensor is missing or of another
 /// shape, or a value is not finite.
 pub fn from_bytes(config: &NetConfig, bytes: Vec<u8>, device: &Device) -> Result<DenseNet, WeightsError> {
-    let mut net = DenseNet::new(config, device)?;
-    let mut store = SafetensorsStore::from_bytes(Some(bytes)).with_from_adapter(half()).allow_partial(true);
+    let mut net = DenseNet::new(config, 0, device)?;
+    let mut store = SafetensorsStore::from_bytes(Some(bytes))
+        .with_from_adapter(half())
+        .allow_partial(true);
     let result = net.load_from(&mut store)?;
     if let Some(error) = result.errors.first() {
         return Err(WeightsError::Store(error.to_string()));
     }
     if !result.missing.is_empty() {
-        return Err(WeightsError::Missing { missing: result.missing.iter().map(|(name, _)| name.clone()).collect() });
+        return Err(WeightsError::Missing {
+            missing: result.missing.iter().map(|(name, _)| name.clone()).collect(),
+        });
     }
     Ok(net)
 }
@@ -81,18 +85,30 @@ mod tests {
     fn a_network_survives_its_file_to_half_precision() {
         let config = NetConfig::preset("toy", 2).unwrap();
         let device = Device::flex();
-        let net = DenseNet::new(&config, &device).unwrap();
+        let net = DenseNet::new(&config, 1, &device).unwrap();
         let bytes = to_bytes(&net).unwrap();
         let back = from_bytes(&config, bytes.clone(), &device).unwrap();
         let x = Tensor::random([1, 2, 8, 8, 8], Distribution::Normal(0.0, 1.0), &device);
-        let (a, b) = (net.forward(x.clone(), Mode::Infer), back.forward(x.clone(), Mode::Infer));
+        let (a, b) = (
+            net.forward(x.clone(), Mode::Infer),
+            back.forward(x.clone(), Mode::Infer),
+        );
         let scale = a.clone().abs().max().into_scalar::<f32>();
         let difference = (a - b.clone()).abs().max().into_scalar::<f32>();
         // Eleven bits of mantissa in every convolution.
-        assert!(difference > 0.0 && difference < 5e-3 * scale, "{difference} of {scale}");
+        assert!(
+            difference > 0.0 && difference < 5e-3 * scale,
+            "{difference} of {scale}"
+        );
         // The second generation is exact: half precision is a fixed point.
         let again = from_bytes(&config, to_bytes(&back).unwrap(), &device).unwrap();
-        assert_eq!((again.forward(x, Mode::Infer) - b).abs().max().into_scalar::<f32>(), 0.0);
+        assert_eq!(
+            (again.forward(x, Mode::Infer) - b)
+                .abs()
+                .max()
+                .into_scalar::<f32>(),
+            0.0
+        );
         // And the file is about half the float32 size.
         assert!(bytes.len() < net.num_params() * 4);
     }
@@ -101,13 +117,19 @@ mod tests {
     fn damaged_and_foreign_files_are_refused() {
         let config = NetConfig::preset("toy", 2).unwrap();
         let device = Device::flex();
-        let bytes = to_bytes(&DenseNet::new(&config, &device).unwrap()).unwrap();
+        let bytes = to_bytes(&DenseNet::new(&config, 1, &device).unwrap()).unwrap();
         assert!(from_bytes(&config, bytes[..bytes.len() / 2].to_vec(), &device).is_err());
         assert!(from_bytes(&config, Vec::new(), &device).is_err());
         assert!(from_bytes(&config, vec![0xFF; 64], &device).is_err());
-        let other = NetConfig { growth: 6, ..config.clone() };
+        let other = NetConfig {
+            growth: 6,
+            ..config.clone()
+        };
         assert!(from_bytes(&other, bytes.clone(), &device).is_err());
-        let deeper = NetConfig { layers: 3, ..config.clone() };
+        let deeper = NetConfig {
+            layers: 3,
+            ..config.clone()
+        };
         assert!(from_bytes(&deeper, bytes, &device).is_err());
     }
 }

@@ -54,7 +54,8 @@ pub(crate) struct Training {
     pub(crate) config: TrainConfig,
 }
 
-const LICENCE: &str = "CC-BY-4.0. Trained on: Lesjak et al. 2018 (CC-BY), lesion shapes and MNI maps (Apache-2.0).";
+const LICENCE: &str =
+    "CC-BY-4.0. Trained on: Lesjak et al. 2018 (CC-BY), lesion shapes and MNI maps (Apache-2.0).";
 
 const CITE: [&str; 2] = [
     "Lesjak Z, et al. A novel public MR image dataset of multiple sclerosis patients with lesion segmentations based \
@@ -64,7 +65,13 @@ const CITE: [&str; 2] = [
 ];
 
 impl Card {
-    pub(crate) fn new(name: &str, config: &NetConfig, patch: usize, weights: &[u8], training: Option<Training>) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        config: &NetConfig,
+        patch: usize,
+        weights: &[u8],
+        training: Option<Training>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             config: config.clone(),
@@ -77,8 +84,16 @@ impl Card {
                 parameters: layer_table(config, patch).iter().map(|r| r.parameters).sum(),
             },
             intended_use: "Research use only. Not a medical device; not for diagnosis.".to_owned(),
-            licence: if training.is_some() { LICENCE.to_owned() } else { "CC0-1.0 (random weights)".to_owned() },
-            cite: if training.is_some() { CITE.map(str::to_owned).to_vec() } else { Vec::new() },
+            licence: if training.is_some() {
+                LICENCE.to_owned()
+            } else {
+                "CC0-1.0 (random weights)".to_owned()
+            },
+            cite: if training.is_some() {
+                CITE.map(str::to_owned).to_vec()
+            } else {
+                Vec::new()
+            },
             training,
             held_out: Vec::new(),
             known_failures: Vec::new(),

@@ -25,14 +25,23 @@ pub(crate) fn run(args: &Args) -> Outcome {
     config.validate()?;
     config.check_side(args.patch)?;
     let rows = layer_table(&config, args.patch);
-    println!("{:<26} {:>5} {:>5} {:>6} {:>10} {:>10}", "layer", "in", "out", "side", "parameters", "MMAC");
+    println!(
+        "{:<26} {:>5} {:>5} {:>6} {:>10} {:>10}",
+        "layer", "in", "out", "side", "parameters", "MMAC"
+    );
     for row in &rows {
         let (name, side) = (&row.name, row.side);
         let mmac = row.macs as f64 / 1e6;
-        println!("{name:<26} {:>5} {:>5} {side:>6} {:>10} {mmac:>10.2}", row.input, row.output, row.parameters);
+        println!(
+            "{name:<26} {:>5} {:>5} {side:>6} {:>10} {mmac:>10.2}",
+            row.input, row.output, row.parameters
+        );
     }
     let parameters: usize = rows.iter().map(|r| r.parameters).sum();
     let gmac = rows.iter().map(|r| r.macs).sum::<u64>() as f64 / 1e9;
-    println!("{parameters} trainable parameters, {gmac:.2} GMAC per patch of {}^3 voxels", args.patch);
+    println!(
+        "{parameters} trainable parameters, {gmac:.2} GMAC per patch of {}^3 voxels",
+        args.patch
+    );
     Ok(())
 }

@@ -1,12 +1,12 @@
 //! `lab`: Equipoise on the command line, for batch work, training and evidence.
 
 mod card;
-//mod evaluate;
+mod evaluate;
 mod info;
 mod make;
 mod native;
 mod pretrain;
-//mod segment;
+mod segment;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -25,6 +25,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz and report.json.
+    Segment(segment::Args),
+    /// Compare a probability map or mask with a reference mask; prints JSON.
+    Evaluate(evaluate::Args),
+    /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz and report.json.
     /// Compare a probability map or mask with a reference mask; prints JSON.
     /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
     /// Print the layers of a network: channels, sides, parameters, multiply-adds.
@@ -40,6 +44,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Segment(args) => segment::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Preview(args) => make::preview(&args),

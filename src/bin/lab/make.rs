@@ -38,7 +38,9 @@ pub(crate) fn preview(args: &PreviewArgs) -> Outcome {
     let fold = Fold { held_out: None };
     let material = Arc::new(Material::load(&args.data, fold)?);
     let sampler = Sampler::new(material, config.data, fold, config.seed)?;
-    let patches = (args.first..args.first + args.patches).map(|i| sampler.next_patch(i)).collect::<Result<Vec<_>, _>>()?;
+    let patches = (args.first..args.first + args.patches)
+        .map(|i| sampler.next_patch(i))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut png = Vec::new();
     preview::patches(&patches, 6).write(&mut png)?;
     write(&args.out, &png)?;
@@ -57,12 +59,14 @@ pub(crate) struct ToyArgs {
 
 pub(crate) fn toy(args: &ToyArgs) -> Outcome {
     let device = burn::tensor::Device::flex();
-    device.seed(args.seed);
     let config = NetConfig::preset("toy", 2)?;
-    let bytes = weights::to_bytes(&DenseNet::new(&config, &device)?)?;
+    let bytes = weights::to_bytes(&DenseNet::new(&config, args.seed, &device)?)?;
     let card = Card::new("toy", &config, 4 * config.side_multiple(), &bytes, None);
     std::fs::create_dir_all(&args.out).map_err(at(&args.out))?;
     write(&args.out.join("weights.safetensors"), &bytes)?;
-    write(&args.out.join("card.json"), serde_json::to_string_pretty(&card)?.as_bytes())?;
+    write(
+        &args.out.join("card.json"),
+        serde_json::to_string_pretty(&card)?.as_bytes(),
+    )?;
     Ok(())
 }

@@ -32,9 +32,19 @@ impl Native {
     }
 }
 
+impl Native {
+    /// The device in words.
+    pub(crate) fn describe(&self) -> String {
+        self.0.describe()
+    }
+}
+
 impl Predictor for Native {
     async fn predict(&self, patch: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
-        self.0.predict(patch, side).await.map_err(|e| PredictError::Engine(e.to_string()))
+        self.0
+            .predict(patch, side)
+            .await
+            .map_err(|e| PredictError::Engine(e.to_string()))
     }
 }
 
@@ -47,8 +57,13 @@ pub(crate) struct FileError {
 }
 
 /// Puts a file's name before whatever went wrong with it.
-pub(crate) fn at<E: Into<Box<dyn std::error::Error + Send + Sync>>>(path: &Path) -> impl Fn(E) -> FileError + '_ {
-    |e| FileError { path: path.to_path_buf(), source: e.into() }
+pub(crate) fn at<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    path: &Path,
+) -> impl Fn(E) -> FileError + '_ {
+    |e| FileError {
+        path: path.to_path_buf(),
+        source: e.into(),
+    }
 }
 
 /// Reads a whole file.

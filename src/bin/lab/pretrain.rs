@@ -60,16 +60,28 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let device = burn::tensor::Device::flex();
     let mut trainer = open(args, &device)?;
     let config = trainer.config().clone();
-    let fold = Fold { held_out: args.hold_out };
+    let fold = Fold {
+        held_out: args.hold_out,
+    };
     eprintln!("reading the material ...");
     let material = Arc::new(Material::load(&args.data, fold)?);
     let held_out = validation_cases(&args.data, &material, &config.data, config.seed, 2)?;
     let watch = Watch::new(watched(&held_out, config.data.side));
     let labelled = material.labelled.iter().map(|p| p.patient).collect();
-    let sampler = Arc::new(Sampler::new(Arc::clone(&material), config.data.clone(), fold, config.seed)?);
+    let sampler = Arc::new(Sampler::new(
+        Arc::clone(&material),
+        config.data.clone(),
+        fold,
+        config.seed,
+    )?);
     let mut patches = Ahead::start(&sampler, trainer.next_patch(), 1, 3);
     let mut log = Log::open(&args.out.join("log.csv"), trainer.steps())?;
-    let files = Files { out: args.out.clone(), name: args.name.clone(), held_out: args.hold_out, labelled };
+    let files = Files {
+        out: args.out.clone(),
+        name: args.name.clone(),
+        held_out: args.hold_out,
+        labelled,
+    };
     let start = Instant::now();
     let first = trainer.steps();
     let mut saved = Instant::now();
@@ -90,7 +102,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
             let left = (config.steps - report.step) as f64 * per_step / 60.0;
             let watched = score.map_or(String::new(), |s| {
                 let word = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.3}"));
-                format!("  held-out DSC {} PPV {} TPR {}", word(s.dsc), word(s.ppv), word(s.tpr))
+                format!(
+                    "  held-out DSC {} PPV {} TPR {}",
+                    word(s.dsc),
+                    word(s.ppv),
+                    word(s.tpr)
+                )
             });
             eprintln!(
                 "step {}/{}  loss {:.3}  {per_step:.2} s/step  {left:.0} min left{watched}",
@@ -105,7 +122,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
             saved = Instant::now();
         }
         if over {
-            eprintln!("time is up at step {}; run the same command to go on", report.step);
+            eprintln!(
+                "time is up at step {}; run the same command to go on",
+                report.step
+            );
             break;
         }
     }
@@ -137,15 +157,24 @@ fn open(args: &Args, device: &burn::tensor::Device) -> Result<Trainer, Box<dyn s
 
 /// Fixed patches of the first held-out head: those with most lesion, and some spread over the rest of it.
 fn watched(cases: &[ValidationCase], side: usize) -> Vec<Patch> {
-    let Some(case) = cases.first().map(|c| &c.case) else { return Vec::new() };
-    let Ok(plan) = tiling::Plan::new(case.shape, side, 0.5, None) else { return Vec::new() };
-    let mut by_load: Vec<(usize, [isize; 3])> =
-        plan.origins().iter().map(|o| (sampler::count_lesion(case, *o, side), *o)).collect();
+    let Some(case) = cases.first().map(|c| &c.case) else {
+        return Vec::new();
+    };
+    let Ok(plan) = tiling::Plan::new(case.shape, side, 0.5) else {
+        return Vec::new();
+    };
+    let mut by_load: Vec<(usize, [isize; 3])> = plan
+        .origins()
+        .iter()
+        .map(|o| (sampler::count_lesion(case, *o, side), *o))
+        .collect();
     by_load.sort_by_key(|(load, _)| std::cmp::Reverse(*load));
     let spread = (by_load.len() / 4).max(1);
     let rich = by_load.iter().take(4);
     let others = by_load.iter().skip(4).step_by(spread).take(4);
-    rich.chain(others).map(|(_, origin)| sampler::cut(case, *origin, side)).collect()
+    rich.chain(others)
+        .map(|(_, origin)| sampler::cut(case, *origin, side))
+        .collect()
 }
 
 /// Where the run's results go.
@@ -168,8 +197,14 @@ impl Files {
         };
         let card = Card::new(&self.name, &config.net, config.data.side, &bytes, Some(training));
         write(&self.out.join("weights.safetensors"), &bytes)?;
-        write(&self.out.join("card.json"), serde_json::to_string_pretty(&card)?.as_bytes())?;
-        write(&self.out.join("checkpoint.bin"), &trainer.checkpoint()?.to_bytes()?)?;
+        write(
+            &self.out.join("card.json"),
+            serde_json::to_string_pretty(&card)?.as_bytes(),
+        )?;
+        write(
+            &self.out.join("checkpoint.bin"),
+            &trainer.checkpoint()?.to_bytes()?,
+        )?;
         Ok(())
     }
 }
@@ -185,12 +220,15 @@ struct Log {
 impl Log {
     /// Opens the log; lines after `step` (from a run that was killed after its last checkpoint) are dropped.
     fn open(path: &Path, step: u64) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut text = String::from("step,loss,smoothed_loss,learning_rate,held_out_dsc,held_out_ppv,held_out_tpr\n");
+        let mut text =
+            String::from("step,loss,smoothed_loss,learning_rate,held_out_dsc,held_out_ppv,held_out_tpr\n");
         let mut log = (VecDeque::new(), Vec::new(), Vec::new());
         if step > 0 && path.exists() {
             for line in String::from_utf8_lossy(&read(path)?).lines().skip(1) {
                 let cells: Vec<f64> = line.split(',').map(|c| c.parse().unwrap_or(f64::NAN)).collect();
-                let [at, loss, smoothed, _, dsc, ..] = cells[..] else { continue };
+                let [at, loss, smoothed, _, dsc, ..] = cells[..] else {
+                    continue;
+                };
                 if at <= step as f64 {
                     writeln!(text, "{line}")?;
                     push(&mut log.0, loss as f32);
@@ -200,8 +238,16 @@ impl Log {
             }
         }
         write(path, text.as_bytes())?;
-        let file = std::fs::OpenOptions::new().append(true).open(path).map_err(at(path))?;
-        Ok(Self { file, recent: log.0, losses: log.1, scores: log.2 })
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(path)
+            .map_err(at(path))?;
+        Ok(Self {
+            file,
+            recent: log.0,
+            losses: log.1,
+            scores: log.2,
+        })
     }
 
     fn add(
@@ -244,7 +290,11 @@ impl Log {
                 .x_label_area_size(36)
                 .y_label_area_size(44)
                 .build_cartesian_2d(0.0..steps, 0.0..1.0)?;
-            chart.configure_mesh().x_desc("step").y_desc("loss, Dice").draw()?;
+            chart
+                .configure_mesh()
+                .x_desc("step")
+                .y_desc("loss, Dice")
+                .draw()?;
             let loss = RGBColor(0, 114, 178);
             let dice = RGBColor(213, 94, 0);
             chart
@@ -255,7 +305,11 @@ impl Log {
                 .draw_series(LineSeries::new(self.scores.iter().copied(), dice.stroke_width(2)))?
                 .label("Dice on held-out patches")
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], dice.stroke_width(2)));
-            chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+            chart
+                .configure_series_labels()
+                .background_style(WHITE.mix(0.8))
+                .border_style(BLACK)
+                .draw()?;
             area.present()?;
         }
         write(path, svg.as_bytes())?;

@@ -61,23 +61,47 @@ impl Checkpoint {
         optimiser: &ModuleOptimizer,
         average: &[Vec<f32>],
     ) -> Result<Self, CheckpointError> {
-        let failed = |part| move |e: burn::store::RecordError| CheckpointError::Record { part, reason: e.to_string() };
-        let weights = net.clone().into_record().into_bytes().map_err(failed("weights"))?.to_vec();
+        let failed = |part| {
+            move |e: burn::store::RecordError| CheckpointError::Record {
+                part,
+                reason: e.to_string(),
+            }
+        };
+        let weights = net
+            .clone()
+            .into_record()
+            .into_bytes()
+            .map_err(failed("weights"))?
+            .to_vec();
         let optimiser = optimiser.into_bytes().map_err(failed("optimiser"))?.to_vec();
-        Ok(Self { config: config.clone(), step, average: average.to_vec(), weights, optimiser })
+        Ok(Self {
+            config: config.clone(),
+            step,
+            average: average.to_vec(),
+            weights,
+            optimiser,
+        })
     }
 
     pub(super) fn restore_network(&self, net: DenseNet) -> Result<DenseNet, CheckpointError> {
-        let failed =
-            |e: burn::store::RecordError| CheckpointError::Record { part: "weights", reason: e.to_string() };
+        let failed = |e: burn::store::RecordError| CheckpointError::Record {
+            part: "weights",
+            reason: e.to_string(),
+        };
         let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(self.weights.clone())).map_err(failed)?;
         net.try_load_record(record).map_err(failed)
     }
 
-    pub(super) fn restore_optimiser(&self, optimiser: ModuleOptimizer) -> Result<ModuleOptimizer, CheckpointError> {
+    pub(super) fn restore_optimiser(
+        &self,
+        optimiser: ModuleOptimizer,
+    ) -> Result<ModuleOptimizer, CheckpointError> {
         optimiser
             .from_bytes(Bytes::from_bytes_vec(self.optimiser.clone()))
-            .map_err(|e| CheckpointError::Record { part: "optimiser", reason: e.to_string() })
+            .map_err(|e| CheckpointError::Record {
+                part: "optimiser",
+                reason: e.to_string(),
+            })
     }
 
     /// The checkpoint as one file.
@@ -106,24 +130,37 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError`] if the file is something else or ends early.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
-        let mut rest = bytes.strip_prefix(MAGIC.as_slice()).ok_or(CheckpointError::Damaged("it is no checkpoint"))?;
+        let mut rest = bytes
+            .strip_prefix(MAGIC.as_slice())
+            .ok_or(CheckpointError::Damaged("it is no checkpoint"))?;
         let length = u64::from_le_bytes(*take(&mut rest, 8)?.as_array().ok_or(CheckpointError::Shape)?);
-        let length = usize::try_from(length).map_err(|_| CheckpointError::Damaged("its header is too long"))?;
+        let length =
+            usize::try_from(length).map_err(|_| CheckpointError::Damaged("its header is too long"))?;
         let header: Header = serde_json::from_slice(take(&mut rest, length)?)?;
         let mut average = Vec::new();
         for count in header.average {
-            let count = count.checked_mul(4).ok_or(CheckpointError::Damaged("a length is too large"))?;
+            let count = count
+                .checked_mul(4)
+                .ok_or(CheckpointError::Damaged("a length is too large"))?;
             let values = take(&mut rest, count)?.as_chunks::<4>().0;
             average.push(values.iter().map(|b| f32::from_le_bytes(*b)).collect());
         }
         let weights = take(&mut rest, header.weights)?.to_vec();
         let optimiser = take(&mut rest, header.optimiser)?.to_vec();
-        Ok(Self { config: header.config, step: header.step, average, weights, optimiser })
+        Ok(Self {
+            config: header.config,
+            step: header.step,
+            average,
+            weights,
+            optimiser,
+        })
     }
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], CheckpointError> {
-    let (head, tail) = rest.split_at_checked(length).ok_or(CheckpointError::Damaged("it ends early"))?;
+    let (head, tail) = rest
+        .split_at_checked(length)
+        .ok_or(CheckpointError::Damaged("it ends early"))?;
     *rest = tail;
     Ok(head)
 }

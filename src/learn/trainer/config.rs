@@ -82,19 +82,38 @@ impl TrainConfig {
     /// [`TrainConfigError`] for the first that is out of range.
     pub fn validate(&self) -> Result<(), TrainConfigError> {
         let check = |field, value: f64, ok: bool, range| {
-            if ok { Ok(()) } else { Err(TrainConfigError { field, value, range }) }
+            if ok {
+                Ok(())
+            } else {
+                Err(TrainConfigError { field, value, range })
+            }
         };
         let unit = |v: f64| (0.0..=1.0).contains(&v);
         check("steps", self.steps as f64, self.steps > 0, "at least 1")?;
         check("batch", self.batch as f64, self.batch > 0, "at least 1")?;
         let rate = self.learning_rate;
         check("learning_rate", rate, rate > 0.0 && rate.is_finite(), "above 0")?;
-        check("final_rate", self.final_rate, unit(self.final_rate), "from 0 to 1")?;
-        check("average", self.average, (0.0..1.0).contains(&self.average), "from 0 to below 1")?;
+        check(
+            "final_rate",
+            self.final_rate,
+            unit(self.final_rate),
+            "from 0 to 1",
+        )?;
+        check(
+            "average",
+            self.average,
+            (0.0..1.0).contains(&self.average),
+            "from 0 to below 1",
+        )?;
         check("momentum", self.momentum, unit(self.momentum), "from 0 to 1")?;
         check("clip", f64::from(self.clip), self.clip > 0.0, "above 0")?;
         let decay = f64::from(self.weight_decay);
-        check("weight_decay", decay, decay >= 0.0 && decay.is_finite(), "at least 0")
+        check(
+            "weight_decay",
+            decay,
+            decay >= 0.0 && decay.is_finite(),
+            "at least 0",
+        )
     }
 
     /// Learning rate of a step: linear warm-up, then a cosine down to [`TrainConfig::final_rate`].
@@ -113,13 +132,20 @@ impl TrainConfig {
     /// r up to 3 and d up to 5 (Ioffe 2017), frozen at the end.
     #[must_use]
     pub fn mode(&self, step: u64) -> Mode {
+        // Dropout depends on the seed and the step alone, so that a resumed run repeats it.
+        let dropout = self.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         if step >= self.freeze_from {
-            return Mode::Frozen;
+            return Mode::Frozen { dropout };
         }
         let share = (step as f64 / self.renorm_over.max(1) as f64).min(1.0);
         // Early statistics count more: the running ones start from nothing.
         let momentum = self.momentum.max(1.0 / (step + 2) as f64);
-        Mode::Train { momentum, r_max: 1.0 + 2.0 * share, d_max: 5.0 * share }
+        Mode::Train {
+            dropout,
+            momentum,
+            r_max: 1.0 + 2.0 * share,
+            d_max: 5.0 * share,
+        }
     }
 
     /// Share of the old average kept in a step; little at first, when the weights still move far.
@@ -135,7 +161,13 @@ mod tests {
 
     #[test]
     fn the_learning_rate_rises_then_falls() {
-        let c = TrainConfig { steps: 100, warmup: 10, learning_rate: 1.0, final_rate: 0.1, ..TrainConfig::default() };
+        let c = TrainConfig {
+            steps: 100,
+            warmup: 10,
+            learning_rate: 1.0,
+            final_rate: 0.1,
+            ..TrainConfig::default()
+        };
         assert!((c.learning_rate_at(0) - 0.1).abs() < 1e-12);
         assert!((c.learning_rate_at(9) - 1.0).abs() < 1e-12);
         assert!((c.learning_rate_at(10) - 1.0).abs() < 1e-12);
@@ -146,17 +178,41 @@ mod tests {
 
     #[test]
     fn modes_follow_the_plan() {
-        let c = TrainConfig { renorm_over: 10, freeze_from: 20, ..TrainConfig::default() };
-        assert!(matches!(c.mode(0), Mode::Train { r_max: 1.0, d_max: 0.0, .. }));
-        assert!(matches!(c.mode(15), Mode::Train { r_max: 3.0, d_max: 5.0, .. }));
-        assert_eq!(c.mode(20), Mode::Frozen);
+        let c = TrainConfig {
+            renorm_over: 10,
+            freeze_from: 20,
+            ..TrainConfig::default()
+        };
+        assert!(matches!(
+            c.mode(0),
+            Mode::Train {
+                r_max: 1.0,
+                d_max: 0.0,
+                ..
+            }
+        ));
+        assert!(matches!(
+            c.mode(15),
+            Mode::Train {
+                r_max: 3.0,
+                d_max: 5.0,
+                ..
+            }
+        ));
+        assert!(matches!(c.mode(20), Mode::Frozen { .. }));
     }
 
     #[test]
     fn numbers_out_of_range_are_named() {
-        let bad = TrainConfig { learning_rate: f64::NAN, ..TrainConfig::default() };
+        let bad = TrainConfig {
+            learning_rate: f64::NAN,
+            ..TrainConfig::default()
+        };
         assert_eq!(bad.validate().unwrap_err().field, "learning_rate");
         let json = serde_json::to_string(&TrainConfig::default()).unwrap();
-        assert_eq!(serde_json::from_str::<TrainConfig>(&json).unwrap(), TrainConfig::default());
+        assert_eq!(
+            serde_json::from_str::<TrainConfig>(&json).unwrap(),
+            TrainConfig::default()
+        );
     }
 }

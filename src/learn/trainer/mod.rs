@@ -12,10 +12,10 @@ pub use config::{TrainConfig, TrainConfigError};
 pub use watch::{Watch, WatchScore};
 
 use crate::learn::augment::patch::Patch;
-use crate::net::{ConfigError, DenseNet, Mode};
+use crate::net::{ConfigError, DenseNet};
 use average::Average;
 use burn::grad_clipping::GradientClippingConfig;
-use burn::module::{AutodiffModule, Module};
+use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -70,9 +70,8 @@ impl Trainer {
     /// [`TrainError::Config`] or [`TrainError::Train`] if a number is out of range.
     pub fn new(config: TrainConfig, device: &Device) -> Result<Self, TrainError> {
         config.validate()?;
-        device.seed(config.seed);
         let device = device.clone().autodiff();
-        let net = DenseNet::new(&config.net, &device)?;
+        let net = DenseNet::new(&config.net, config.seed, &device)?;
         Ok(Self::start(config, net, device))
     }
 
@@ -90,7 +89,14 @@ impl Trainer {
     fn start(config: TrainConfig, net: DenseNet, device: Device) -> Self {
         let average = Average::of(&net);
         let optimiser = optimiser(&config);
-        Self { config, net, optimiser, average, step: 0, device }
+        Self {
+            config,
+            net,
+            optimiser,
+            average,
+            step: 0,
+            device,
+        }
     }
 
     /// Goes on where a checkpoint was taken.
@@ -111,7 +117,13 @@ impl Trainer {
     /// # Errors
     /// [`CheckpointError`] if the weights cannot be packed.
     pub fn checkpoint(&self) -> Result<Checkpoint, CheckpointError> {
-        Checkpoint::take(&self.config, self.step, &self.net, &self.optimiser, self.average.values())
+        Checkpoint::take(
+            &self.config,
+            self.step,
+            &self.net,
+            &self.optimiser,
+            self.average.values(),
+        )
     }
 
     /// The configuration.
@@ -137,21 +149,26 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Diverged`] if the loss is no finite number; the weights are then as before.
     pub fn step(&mut self, patches: &[Patch]) -> Result<StepReport, TrainError> {
-        // Dropout is drawn from the seed and the step alone, so that a resumed run repeats it.
-        self.device.seed(self.config.seed ^ self.step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let (images, labels) = self.tensors(patches);
         let logits = self.net.forward(images, self.config.mode(self.step));
         let loss = self.config.loss.forward(logits, labels);
         let value = loss.clone().without_autodiff().into_scalar::<f32>();
         if !value.is_finite() {
-            return Err(TrainError::Diverged { step: self.step, loss: value });
+            return Err(TrainError::Diverged {
+                step: self.step,
+                loss: value,
+            });
         }
         let grads = GradientsParams::from_grads(loss.backward(), &self.net);
         let learning_rate = self.config.learning_rate_at(self.step);
         self.net = self.optimiser.step(learning_rate, self.net.clone(), grads);
         self.average.add(&self.net, self.config.average_weight(self.step));
         self.step += 1;
-        Ok(StepReport { step: self.step, loss: value, learning_rate })
+        Ok(StepReport {
+            step: self.step,
+            loss: value,
+            learning_rate,
+        })
     }
 
     /// The averaged network for inference, without autodiff.
@@ -165,9 +182,15 @@ impl Trainer {
         let tensor = |values: &dyn Fn(&Patch) -> Vec<f32>, channels: usize| {
             let side = patches.first().map_or(0, |p| p.side);
             let all: Vec<f32> = patches.iter().flat_map(values).collect();
-            Tensor::from_data(TensorData::new(all, [patches.len(), channels, side, side, side]), &self.device)
+            Tensor::from_data(
+                TensorData::new(all, [patches.len(), channels, side, side, side]),
+                &self.device,
+            )
         };
-        (tensor(&|p| p.image.clone(), channels), tensor(&|p| p.label.clone(), 1))
+        (
+            tensor(&|p| p.image.clone(), channels),
+            tensor(&|p| p.label.clone(), 1),
+        )
     }
 }
 
@@ -203,17 +226,31 @@ mod tests {
                 f32::from(u8::from(d2 < 4.5))
             })
             .collect();
-        let image = (0..2 * n).map(|i| noise() + if i < n { 2.0 * label[i] } else { 0.0 }).collect();
+        let image = (0..2 * n)
+            .map(|i| noise() + if i < n { 2.0 * label[i] } else { 0.0 })
+            .collect();
         Patch { image, label, side }
     }
 
     fn config(steps: u64) -> TrainConfig {
-        let net = NetConfig { dropout: 0.1, ..NetConfig::preset("toy", 2).unwrap() };
-        TrainConfig { net, steps, learning_rate: 1e-2, warmup: 5, freeze_from: steps * 3 / 4, ..TrainConfig::default() }
+        let net = NetConfig {
+            dropout: 0.1,
+            ..NetConfig::preset("toy", 2).unwrap()
+        };
+        TrainConfig {
+            net,
+            steps,
+            learning_rate: 1e-2,
+            warmup: 5,
+            freeze_from: steps * 3 / 4,
+            ..TrainConfig::default()
+        }
     }
 
     fn run(trainer: &mut Trainer, until: u64) -> Vec<f32> {
-        (trainer.steps()..until).map(|i| trainer.step(&[patch(i)]).unwrap().loss).collect()
+        (trainer.steps()..until)
+            .map(|i| trainer.step(&[patch(i)]).unwrap().loss)
+            .collect()
     }
 
     #[test]
@@ -225,7 +262,9 @@ mod tests {
         assert!(last < 0.35 && last < 0.6 * first, "{first} -> {last}");
         // The averaged network, by inference on unseen patches.
         let patches: Vec<Patch> = (1000..1004).map(patch).collect();
-        let score = Watch::new(patches).score(&trainer.averaged(), &Device::flex()).unwrap();
+        let score = Watch::new(patches)
+            .score(&trainer.averaged(), &Device::flex())
+            .unwrap();
         assert!(score.dsc.unwrap() > 0.7, "{score:?}");
     }
 
@@ -252,7 +291,10 @@ mod tests {
         let before = trainer.average.values().to_vec();
         let mut bad = patch(0);
         bad.image.fill(f32::NAN);
-        assert!(matches!(trainer.step(&[bad]), Err(TrainError::Diverged { step: 0, .. })));
+        assert!(matches!(
+            trainer.step(&[bad]),
+            Err(TrainError::Diverged { step: 0, .. })
+        ));
         assert_eq!(trainer.average.values(), before);
     }
 

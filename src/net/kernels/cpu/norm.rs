@@ -63,7 +63,9 @@ pub(crate) fn norm_relu(x: &[f32], scale: &[f32], shift: &[f32], batch: usize, y
     for_each_chunk(y, voxels, |line, y| {
         let (a, b) = (scale[line % channels], shift[line % channels]);
         for (y, x) in y.iter_mut().zip(&x[line * voxels..][..voxels]) {
-            *y = (x * a + b).max(0.0);
+            let v = x * a + b;
+            // Not `max`: that would turn NaN into 0 and hide it.
+            *y = if v < 0.0 { 0.0 } else { v };
         }
     });
 }

@@ -1,0 +1,189 @@
+//! `lab segment`.
+
+use crate::Outcome;
+use crate::card::Card;
+use crate::native::{DeviceChoice, Native, at, read, write};
+use clap::ValueEnum;
+use equipoise::pipeline::report::{
+    FORMAT, Findings, Input, Model, RESEARCH_ONLY, Report, Software, Timings, sha256,
+};
+use equipoise::pipeline::{Cut, Progress, Settings, names, prepare, segment};
+use equipoise::tiling::Window;
+use equipoise::volume::nifti::{self, Header, Limits, Scan};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Voting window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WindowChoice {
+    /// The B-spline of the paper's fusion.
+    Bspline,
+    /// MONAI's Gaussian.
+    Gaussian,
+    /// Every vote counts the same.
+    Uniform,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// FLAIR, NIfTI (.nii or .nii.gz).
+    #[arg(long)]
+    flair: PathBuf,
+    /// T1 in the same space; another grid is resampled.
+    #[arg(long)]
+    t1: Option<PathBuf>,
+    /// Folder of the model: `card.json` and `weights.safetensors`.
+    #[arg(long, default_value = "www/models/browser-b1.5")]
+    weights: PathBuf,
+    /// Share of the patch side that neighbouring patches have in common, from 0 to below 1.
+    #[arg(long, default_value_t = 0.5)]
+    overlap: f64,
+    /// Weight of a vote by its place in the patch.
+    #[arg(long, default_value = "bspline")]
+    window: WindowChoice,
+    /// Average over the identity and three 180-degree rotations (four times the work).
+    #[arg(long)]
+    tta: bool,
+    /// Patch side in voxels of 1 mm; the model's own by default.
+    #[arg(long)]
+    patch: Option<usize>,
+    /// Probability at and above which a voxel is lesion.
+    #[arg(long)]
+    threshold: Option<f32>,
+    /// Lesions smaller than this are dropped, in mm3.
+    #[arg(long, default_value_t = 0.0)]
+    min_lesion: f64,
+    /// Where the network runs.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Folder for the results.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let start = Instant::now();
+    let (card, engine) = model(&args.weights, args.device)?;
+    let (flair, flair_input) = scan(&args.flair)?;
+    let t1 = args.t1.as_deref().map(scan).transpose()?;
+    let prepared = prepare(&flair, t1.as_ref().map(|(scan, _)| scan))?;
+    let mut notes = flair.notes.clone();
+    notes.extend(t1.iter().flat_map(|(scan, _)| scan.notes.clone()));
+    notes.extend(prepared.notes.clone());
+    let prepared_in = start.elapsed();
+
+    let settings = Settings {
+        patch: args.patch.unwrap_or(card.patch),
+        overlap: args.overlap,
+        window: match args.window {
+            WindowChoice::Bspline => Window::Bspline,
+            WindowChoice::Gaussian => Window::Gaussian,
+            WindowChoice::Uniform => Window::Uniform,
+        },
+        rotations: args.tta,
+        variance: false,
+    };
+    card.config.check_side(settings.patch)?;
+    let result = pollster::block_on(segment(&prepared.head, &engine, &settings, tell))?;
+    eprintln!();
+    notes.extend(result.notes.clone());
+    let segmented_in = start.elapsed() - prepared_in;
+
+    let probability = prepared.restore(result.probability)?;
+    let cut = Cut {
+        threshold: args.threshold.unwrap_or(card.threshold as f32),
+        min_lesion_mm3: args.min_lesion,
+        ..Cut::default()
+    };
+    let mask = equipoise::pipeline::mask::cut(&probability, &cut);
+    std::fs::create_dir_all(&args.out).map_err(at(&args.out))?;
+    let name = args
+        .flair
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let file = |output| args.out.join(names::output(&name, output));
+    write(
+        &file(names::Output::Mask),
+        &nifti::write_mask(&prepared.native, &mask.voxels)?,
+    )?;
+    write(
+        &file(names::Output::Probability),
+        &nifti::write_float(&prepared.native, &probability.data)?,
+    )?;
+    let report = Report {
+        format: FORMAT,
+        software: Software::this(),
+        intended_use: RESEARCH_ONLY.to_owned(),
+        flair: flair_input,
+        t1: t1.map(|(_, input)| input),
+        model: Model {
+            name: card.name,
+            sha256: card.weights.sha256,
+        },
+        engine: engine.describe(),
+        settings,
+        cut,
+        result: Findings::of(&mask, result.patches),
+        timings: Timings {
+            prepare: prepared_in.as_secs_f64(),
+            segment: segmented_in.as_secs_f64(),
+            finish: (start.elapsed() - prepared_in - segmented_in).as_secs_f64(),
+        },
+        notes,
+    };
+    write(
+        &args.out.join("report.json"),
+        serde_json::to_string_pretty(&report)?.as_bytes(),
+    )?;
+    for note in &report.notes {
+        eprintln!("note: {note}");
+    }
+    println!(
+        "{} lesions, {:.2} mL. {RESEARCH_ONLY}",
+        report.result.lesions, report.result.load_ml
+    );
+    Ok(())
+}
+
+/// A model's card, and an engine that has it loaded.
+fn model(folder: &Path, device: DeviceChoice) -> Result<(Card, Native), Box<dyn std::error::Error>> {
+    let path = folder.join("card.json");
+    let card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
+    let path = folder.join(&card.weights.file);
+    let bytes = read(&path)?;
+    let hash = sha256(&bytes);
+    if hash != card.weights.sha256 {
+        let expected = &card.weights.sha256;
+        return Err(at(&path)(format!("the SHA-256 is {hash}, the card says {expected}")).into());
+    }
+    let mut engine = Native::open(device)?;
+    engine
+        .0
+        .load(&serde_json::to_string(&card.config)?, bytes)
+        .map_err(at(&path))?;
+    Ok((card, engine))
+}
+
+/// A scan and its line in the report.
+fn scan(path: &Path) -> Result<(Scan, Input), Box<dyn std::error::Error>> {
+    let bytes = read(path)?;
+    let scan = nifti::read(&bytes, &Limits::default()).map_err(at(path))?;
+    let header: &Header = &scan.header;
+    let input = Input {
+        sha256: sha256(&bytes),
+        shape: header.shape(),
+        spacing_mm: header.spacing(),
+        orientation: header.orientation().to_string(),
+    };
+    Ok((scan, input))
+}
+
+fn tell(progress: Progress) -> ControlFlow<()> {
+    let left = progress.left.map_or(String::new(), |left| {
+        format!(", {:.0} s left", left.as_secs_f64())
+    });
+    eprint!("\rpatch {} of {}{left}      ", progress.done, progress.total);
+    ControlFlow::Continue(())
+}
