@@ -96,7 +96,7 @@ pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
         .flatten()
         .map(|tally| {
             let n = tally.voxels as f64;
-            let centre_voxel = tally.sum.map(|sum| sum as f64 / n);
+            let centre_voxel = tally.sum.map(|sum| sum / n);
             Lesion {
                 id: 0,
                 voxels: tally.voxels,
@@ -125,7 +125,8 @@ pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
 /// What is counted of one lesion in a single pass.
 struct Tally {
     voxels: usize,
-    sum: [usize; 3],
+    /// In f64, since indices of a large component overflow the 32 bits of a browser's `usize`.
+    sum: [f64; 3],
     first: [usize; 3],
     last: [usize; 3],
     probability: f64,
@@ -136,7 +137,7 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             voxels: 0,
-            sum: [0; 3],
+            sum: [0.0; 3],
             first: [usize::MAX; 3],
             last: [0; 3],
             probability: 0.0,
@@ -149,7 +150,7 @@ impl Tally {
     fn add(&mut self, at: [usize; 3], p: f32) {
         self.voxels += 1;
         for (axis, index) in at.into_iter().enumerate() {
-            self.sum[axis] += index;
+            self.sum[axis] += index as f64;
             self.first[axis] = self.first[axis].min(index);
             self.last[axis] = self.last[axis].max(index);
         }
