@@ -1,6 +1,7 @@
 //! Which tissue a voxel is, and where a lesion may lie.
 
 use super::field::{self, Shape};
+use crate::volume::components::{self, Connectivity};
 
 /// A tissue class, numbered as in the tissue maps (FSL FAST's order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,28 @@ pub fn segment_t1(t1: &[f32], lesions: &[bool]) -> Vec<u8> {
             _ => Tissue::White as u8,
         })
         .collect()
+}
+
+/// Islands of grey matter smaller than this many voxels are not cortex or nuclei.
+const ISLAND: usize = 300;
+
+/// Turns grey matter that is none into white matter: maps made from T1 take lesions for grey matter. `lesions` are where the patient's
+/// lesions are known to lie (to a few millimetres, by which the mask is to be grown); elsewhere small islands are taken for lesions.
+pub fn mend_lesions(tissue: &mut [u8], shape: Shape, lesions: &[bool]) {
+    let grey = Tissue::Grey as u8;
+    let near = field::distance(lesions, shape);
+    for (t, distance) in tissue.iter_mut().zip(near) {
+        if *t == grey && distance <= 2.5 {
+            *t = Tissue::White as u8;
+        }
+    }
+    let mask: Vec<bool> = tissue.iter().map(|t| *t == grey).collect();
+    let islands = components::label(&mask, shape, Connectivity::Six);
+    for (t, island) in tissue.iter_mut().zip(&islands.labels) {
+        if *island > 0 && islands.sizes[*island as usize - 1] < ISLAND {
+            *t = Tissue::White as u8;
+        }
+    }
 }
 
 /// Where lesions may be painted: in the brain, not in CSF, at least about 2 mm inside the brain's surface, and
@@ -140,6 +163,25 @@ mod tests {
             lesions[csf] = true;
             assert_eq!(segment_t1(&t1, &lesions)[csf], Tissue::White as u8);
         }
+    }
+
+    #[test]
+    fn grey_islands_and_known_lesions_become_white() {
+        let shape = [24, 24, 24];
+        let at = |x, y, z| field::index(shape, [x, y, z]);
+        let mut tissue = vec![3; field::len(shape)];
+        for i in 0..tissue.len() {
+            if field::voxel(shape, i)[0] < 4 {
+                tissue[i] = 2;
+            }
+        }
+        tissue[at(15, 12, 12)] = 2;
+        let mut lesions = vec![false; tissue.len()];
+        lesions[at(5, 12, 12)] = true;
+        mend_lesions(&mut tissue, shape, &lesions);
+        assert_eq!(tissue[at(15, 12, 12)], 3, "a small island");
+        assert_eq!(tissue[at(3, 12, 12)], 3, "next to a known lesion");
+        assert_eq!(tissue[at(3, 4, 12)], 2, "cortex");
     }
 
     #[test]

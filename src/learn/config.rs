@@ -127,7 +127,7 @@ impl Default for Geometry {
         Self {
             mirror: 0.5,
             deform: 0.6,
-            rotation: 12.0,
+            rotation: 15.0,
             scale: 0.12,
             shear: 0.06,
             elastic: 1.6,
@@ -187,8 +187,8 @@ impl Default for Acquisition {
             gamma_strength: 0.2,
             noise: 0.7,
             noise_sigma: 0.07,
-            crop: 0.15,
-            crop_length: 30.0,
+            crop: 0.2,
+            crop_length: 35.0,
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod plan;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod preview;
 pub mod random;
+pub mod register;
 pub mod sampler;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod subjects;

@@ -8,8 +8,9 @@ use super::field::{self, Region, Shape};
 use super::lesions::Lesion;
 use super::material::{Fold, Labelled, Material, PatientLesions, SHAPE, TissueMap};
 use super::npz::{NpzError, read_array};
+use super::register::{self, Map};
 use crate::volume::nifti::{self, Limits};
-use crate::volume::{Grid, Volume, VolumeError};
+use crate::volume::{Volume, VolumeError};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -196,7 +197,8 @@ pub fn load_labelled(data: &Path, patient: u8) -> Result<Labelled, MaterialError
     let flair = read_mni(&paths[0])?;
     let t1 = read_mni(&paths[1])?;
     let mask: Vec<bool> = read_mni(&paths[2])?.iter().map(|v| *v > 0.5).collect();
-    let tissue = anatomy::segment_t1(&t1, &mask);
+    let mut tissue = anatomy::segment_t1(&t1, &mask);
+    anatomy::mend_lesions(&mut tissue, SHAPE, &mask);
     let level = |image: &[f32], path: &Path| {
         anatomy::white_matter_level(image, &tissue, &mask).ok_or_else(|| MaterialError::NoBrain {
             path: path.to_owned(),
@@ -227,27 +229,32 @@ impl Material {
             .iter()
             .map(|(p, _)| load_labelled(data, *p))
             .collect::<Result<Vec<_>, _>>()?;
-        let Some(frame) = labelled.iter().find_map(|l| anatomy::moments(&l.tissue, SHAPE)) else {
+        let Some((reference, frame)) = labelled
+            .iter()
+            .find_map(|l| Some((&l.tissue, anatomy::moments(&l.tissue, SHAPE)?)))
+        else {
             return Err(MaterialError::NothingLeft {
                 held_out: fold.held_out,
             });
         };
-        let masks = files
-            .masks
-            .iter()
-            .map(|(patient, path)| {
-                let mask: Vec<bool> = read_mni(path)?.iter().map(|v| *v > 0.5).collect();
-                Ok(PatientLesions {
-                    patient: *patient,
-                    lesions: Lesion::all_of(&mask, SHAPE),
-                })
-            })
-            .collect::<Result<Vec<_>, MaterialError>>()?;
-        let tissue_maps = files
-            .tissue
-            .iter()
-            .map(|(patient, path)| load_tissue(*patient, path, frame.0))
-            .collect::<Result<Vec<_>, _>>()?;
+        let reference = Map {
+            tissue: reference,
+            shape: SHAPE,
+            spacing: [1.0; 3],
+        };
+        let mut masks = Vec::new();
+        let mut tissue_maps = Vec::new();
+        for (patient, path) in &files.masks {
+            let mask: Vec<bool> = read_mni(path)?.iter().map(|v| *v > 0.5).collect();
+            // Without a mask it is not known which grey matter of a tissue map is lesion, so such a map is not used.
+            if let Some((_, tissue)) = files.tissue.iter().find(|(p, _)| p == patient) {
+                tissue_maps.push(load_tissue(*patient, tissue, reference, &mask)?);
+            }
+            masks.push(PatientLesions {
+                patient: *patient,
+                lesions: Lesion::all_of(&mask, SHAPE),
+            });
+        }
 
         let [shapes_path, frequency_path, atlas_path] = &files.atlas;
         let atlas: Vec<u8> = read_mni(atlas_path)?.iter().map(|v| *v as u8).collect();
@@ -359,35 +366,29 @@ fn load_shapes(path: &Path, fit: &Fit) -> Result<Vec<Lesion>, MaterialError> {
         .collect()
 }
 
-/// A tissue map in scanner space, moved so that its parenchyma is centred on `centre`.
-fn load_tissue(patient: u8, path: &Path, centre: [f64; 3]) -> Result<TissueMap, MaterialError> {
+/// A tissue map in scanner space, laid over the reference's brain; `mask` holds the patient's lesions there.
+fn load_tissue(
+    patient: u8,
+    path: &Path,
+    reference: Map<'_>,
+    mask: &[bool],
+) -> Result<TissueMap, MaterialError> {
     let volume = read_ras(path)?;
     let own: Vec<u8> = volume.data.iter().map(|v| *v as u8).collect();
-    let spacing = volume.grid.spacing();
-    let (mean, _) = anatomy::moments(&own, volume.grid.shape).ok_or_else(|| MaterialError::NoBrain {
+    let moving = Map {
+        tissue: &own,
+        shape: volume.grid.shape,
+        spacing: volume.grid.spacing(),
+    };
+    let pose = register::register(reference, moving).ok_or_else(|| MaterialError::NoBrain {
         path: path.to_owned(),
     })?;
-    let tissue = (0..field::len(SHAPE))
-        .map(|i| {
-            let v = field::voxel(SHAPE, i);
-            let at = [0, 1, 2].map(|a| mean[a] + (v[a] as f64 - centre[a]) / spacing[a]);
-            nearest(&own, &volume.grid, at)
-        })
-        .collect::<Vec<u8>>();
+    let mut tissue = register::resample(&pose, moving, SHAPE);
+    anatomy::mend_lesions(&mut tissue, SHAPE, mask);
     let allowed = anatomy::allowed(&tissue, SHAPE);
     Ok(TissueMap {
         patient,
         tissue,
         allowed,
     })
-}
-
-/// The value of the voxel nearest to a fractional index; 0 beyond the grid.
-fn nearest(data: &[u8], grid: &Grid, at: [f64; 3]) -> u8 {
-    let at = at.map(f64::round);
-    if (0..3).all(|a| at[a] >= 0.0 && at[a] < grid.shape[a] as f64) {
-        data[field::index(grid.shape, at.map(|c| c as usize))]
-    } else {
-        0
-    }
 }

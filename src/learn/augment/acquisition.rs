@@ -112,7 +112,8 @@ pub fn crop_view(head: Head, below: usize, above: usize) -> Head {
     })
 }
 
-/// A random acquisition. `whole_head` says that air around the head is imaged too, and so is noisy.
+/// A random acquisition. `whole_head` says that air around the head is imaged too, and so may be noisy; many scanners set it
+/// to zero.
 #[must_use]
 pub fn acquire(rng: &mut impl Rng, mut head: Head, config: &Acquisition, whole_head: bool) -> Head {
     for (image, white) in head.images.iter_mut().zip(head.white) {
@@ -135,6 +136,7 @@ pub fn acquire(rng: &mut impl Rng, mut head: Head, config: &Acquisition, whole_h
         head = crop_view(head, below, above);
     }
     let shape = head.shape;
+    let noisy_air = whole_head && random::chance(rng, 0.5);
     let thick = random::chance(rng, config.thick);
     for (channel, (image, white)) in head.images.iter_mut().zip(head.white).enumerate() {
         if thick && (channel == 0 || random::chance(rng, config.thick_t1)) {
@@ -154,7 +156,7 @@ pub fn acquire(rng: &mut impl Rng, mut head: Head, config: &Acquisition, whole_h
         if random::chance(rng, config.noise) {
             let sigma = white * random::between(rng, 0.0, config.noise_sigma);
             // What an extraction of the brain has set to zero stays zero.
-            add_noise(rng, image, sigma, |_, v| whole_head || v > 0.02 * white);
+            add_noise(rng, image, sigma, |_, v| noisy_air || v > 0.02 * white);
         }
     }
     head

@@ -65,8 +65,8 @@ pub fn surround(rng: &mut impl Rng, mut head: Head, kind: Kind) -> Head {
     // Below this plane there is a neck, without a skull between it and the brain.
     let neck = lowest_brain(&head) as f32 + random::between(rng, 5.0, 30.0);
 
-    // Fat is bright in FLAIR unless it is suppressed, and bright in T1.
-    let suppressed = random::chance(rng, 0.5);
+    // Fat is bright in T1, and in FLAIR unless it is suppressed, as in 10 of the 11 raw FLAIRs at hand.
+    let suppressed = random::chance(rng, 0.7);
     let flair = Layers {
         csf: random::between(rng, 0.08, 0.4),
         dura: random::between(rng, 0.4, 1.4),
