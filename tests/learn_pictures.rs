@@ -2,7 +2,7 @@
 //! `PICTURES=<folder> cargo test --no-default-features --test learn_pictures -- --ignored --nocapture`.
 
 use equipoise::learn::case::{Case, Origin, head_of};
-use equipoise::learn::config::{DataConfig, Mix};
+use equipoise::learn::config::DataConfig;
 use equipoise::learn::head::Head;
 use equipoise::learn::material::{Fold, Material};
 use equipoise::learn::preview;

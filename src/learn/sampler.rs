@@ -183,10 +183,10 @@ pub fn choose_origin(
             if room < 0 { room / 2 } else { start.clamp(0, room) }
         });
         let shortfall = if free {
-            count_lesion(case, origin, side)
+            count_lesion(case, origin, side, best.0)
         } else {
             let inner = origin.map(|o| o + side as isize / 4);
-            least.saturating_sub(count_lesion(case, inner, side / 2))
+            least.saturating_sub(count_lesion(case, inner, side / 2, least))
         };
         if shortfall < best.0 {
             best = (shortfall, origin);
@@ -198,12 +198,14 @@ pub fn choose_origin(
     best.1
 }
 
-/// Number of lesion voxels in a cube.
+/// Number of lesion voxels in a cube; counting ends when `enough` are found.
 #[must_use]
-pub fn count_lesion(case: &Case, origin: [isize; 3], side: usize) -> usize {
+pub fn count_lesion(case: &Case, origin: [isize; 3], side: usize, enough: usize) -> usize {
     let mut count = 0;
     rows(case.shape, origin, side, |from, _, width| {
-        count += case.lesions[from..from + width].iter().filter(|l| **l).count();
+        if count < enough {
+            count += case.lesions[from..from + width].iter().filter(|l| **l).count();
+        }
     });
     count
 }

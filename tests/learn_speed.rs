@@ -1,0 +1,85 @@
+//! What a patch costs, in processor time: `cargo test --no-default-features --test learn_speed -- --ignored --nocapture`.
+
+use equipoise::learn::augment::{acquisition, geometry, surround};
+use equipoise::learn::case::{self, Case, Origin};
+use equipoise::learn::config::DataConfig;
+use equipoise::learn::material::{Fold, Material};
+use equipoise::learn::random::{Purpose, stream};
+use equipoise::learn::sampler::Sampler;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Processor time of this process in seconds (Linux; 0 elsewhere).
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    // utime and stime, in hundredths of a second.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn patch() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if !data.join("open_ms").is_dir() {
+        println!("skipped: no data");
+        return;
+    }
+    let start = cpu();
+    let material = Arc::new(Material::load(&data, Fold::default()).unwrap());
+    println!("load {:.1} s", cpu() - start);
+    let config = DataConfig::default();
+    let mut times = std::collections::BTreeMap::<&str, (f64, usize)>::new();
+    let mut timed = |name: &'static str, since: f64| {
+        let entry = times.entry(name).or_default();
+        entry.0 += cpu() - since;
+        entry.1 += 1;
+    };
+    for i in 0..12 {
+        let mut rng = stream(7, Purpose::Case, i);
+        let origin = [Origin::Real, Origin::Painted, Origin::Synthetic][i as usize % 3];
+        let t = cpu();
+        let head = case::draw_head(&mut rng, &material, origin).unwrap();
+        timed(["draw real", "draw painted", "draw synthetic"][i as usize % 3], t);
+        let kind = surround::draw(&mut rng, &config.surround);
+        let head = if kind == surround::Kind::Head {
+            head
+        } else {
+            head.cut_to_brain(12)
+        };
+        let t = cpu();
+        let head = geometry::vary(&mut rng, head, &config.geometry);
+        timed("geometry", t);
+        let t = cpu();
+        let head = surround::surround(&mut rng, head, kind);
+        timed("surround", t);
+        let t = cpu();
+        let head = acquisition::acquire(&mut rng, head, &config.acquisition, true);
+        timed("acquisition", t);
+        let t = cpu();
+        let _ = Case::from_head(head, origin);
+        timed("normalise", t);
+    }
+    for (name, (sum, n)) in times {
+        println!("{name}: {:.2} s", sum / n as f64);
+    }
+    let sampler = Sampler::new(Arc::clone(&material), config, Fold::default(), 1).unwrap();
+    let count = 192;
+    let t = cpu();
+    for i in 0..count {
+        let _ = sampler.next_patch(i).unwrap();
+    }
+    println!(
+        "{:.1} ms a patch over the first {count}",
+        1000.0 * (cpu() - t) / count as f64
+    );
+    let t = cpu();
+    for i in 1000..1000 + count {
+        let _ = sampler.next_patch(i).unwrap();
+    }
+    println!(
+        "{:.1} ms a patch over {count} later ones",
+        1000.0 * (cpu() - t) / count as f64
+    );
+}
