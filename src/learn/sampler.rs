@@ -183,10 +183,10 @@ pub fn choose_origin(
             if room < 0 { room / 2 } else { start.clamp(0, room) }
         });
         let shortfall = if free {
-            count_lesion(case, origin, side, best.0)
+            count_up_to(case, origin, side, best.0)
         } else {
             let inner = origin.map(|o| o + side as isize / 4);
-            least.saturating_sub(count_lesion(case, inner, side / 2, least))
+            least.saturating_sub(count_up_to(case, inner, side / 2, least))
         };
         if shortfall < best.0 {
             best = (shortfall, origin);
@@ -198,9 +198,14 @@ pub fn choose_origin(
     best.1
 }
 
-/// Number of lesion voxels in a cube; counting ends when `enough` are found.
+/// Number of lesion voxels in a cube.
 #[must_use]
-pub fn count_lesion(case: &Case, origin: [isize; 3], side: usize, enough: usize) -> usize {
+pub fn count_lesion(case: &Case, origin: [isize; 3], side: usize) -> usize {
+    count_up_to(case, origin, side, usize::MAX)
+}
+
+/// Number of lesion voxels in a cube; counting ends with the row in which `enough` are reached.
+fn count_up_to(case: &Case, origin: [isize; 3], side: usize, enough: usize) -> usize {
     let mut count = 0;
     rows(case.shape, origin, side, |from, _, width| {
         if count < enough {
