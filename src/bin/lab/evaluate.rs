@@ -2,9 +2,10 @@
 
 use crate::Outcome;
 use crate::native::{at, read};
+use equipoise::metrics::naive::{Sweep, baseline};
 use equipoise::metrics::{Settings, evaluate};
-use equipoise::volume::Volume;
 use equipoise::volume::nifti::{self, Limits};
+use equipoise::volume::{Volume, intensity};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -48,6 +49,31 @@ pub(crate) fn run(args: &Args) -> Outcome {
         &settings,
     )?;
     println!("{}", serde_json::to_string_pretty(&found)?);
+    Ok(())
+}
+
+#[derive(clap::Args)]
+pub(crate) struct NaiveArgs {
+    /// FLAIR, NIfTI.
+    #[arg(long)]
+    flair: PathBuf,
+    /// Reference mask on the same grid, NIfTI; every value above 0 is lesion.
+    #[arg(long)]
+    reference: PathBuf,
+}
+
+pub(crate) fn naive(args: &NaiveArgs) -> Outcome {
+    let (flair, reference) = (volume(&args.flair)?, volume(&args.reference)?);
+    let foreground = intensity::foreground(&flair);
+    let truth: Vec<bool> = reference.data.iter().map(|v| *v > 0.0).collect();
+    let found = baseline(
+        &flair.data,
+        &foreground,
+        &truth,
+        flair.grid.shape,
+        &Sweep::default(),
+    )?;
+    println!("{}", serde_json::to_string_pretty(&found.best)?);
     Ok(())
 }
 

@@ -28,6 +28,8 @@ enum Command {
     Segment(segment::Args),
     /// Compare a probability map or mask with a reference mask; prints JSON.
     Evaluate(evaluate::Args),
+    /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
+    Naive(evaluate::NaiveArgs),
     /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz and report.json.
     /// Compare a probability map or mask with a reference mask; prints JSON.
     /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Segment(args) => segment::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Naive(args) => evaluate::naive(&args),
         Command::Info(args) => info::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Preview(args) => make::preview(&args),
