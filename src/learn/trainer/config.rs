@@ -13,6 +13,9 @@ pub struct TrainConfig {
     pub net: NetConfig,
     /// The loss.
     pub loss: Loss,
+    /// Weight of the mean cross-entropy added to the loss. Where every probability has sunk to nothing an overlap loss has
+    /// no gradient left; a little cross-entropy always has, and is negligible elsewhere.
+    pub guard: f64,
     /// The patches.
     pub data: DataConfig,
     /// Seed of weights, patches and dropout.
@@ -45,7 +48,13 @@ impl Default for TrainConfig {
     fn default() -> Self {
         Self {
             net: NetConfig::browser(),
-            loss: Loss::default(),
+            // Smoothing by 100 voxels: with 1, a lesion-free patch outweighs a lesion a hundredfold, and the network
+            // learns to answer nothing.
+            loss: Loss::FBeta {
+                beta: 1.5,
+                smooth: 100.0,
+            },
+            guard: 1.0,
             data: DataConfig::default(),
             seed: 1,
             steps: 2000,
@@ -106,6 +115,12 @@ impl TrainConfig {
             "from 0 to below 1",
         )?;
         check("momentum", self.momentum, unit(self.momentum), "from 0 to 1")?;
+        check(
+            "guard",
+            self.guard,
+            self.guard >= 0.0 && self.guard.is_finite(),
+            "at least 0",
+        )?;
         check("clip", f64::from(self.clip), self.clip > 0.0, "above 0")?;
         let decay = f64::from(self.weight_decay);
         check(

@@ -12,6 +12,7 @@ pub use config::{TrainConfig, TrainConfigError};
 pub use watch::{Watch, WatchScore};
 
 use crate::learn::augment::patch::Patch;
+use crate::loss::Loss;
 use crate::net::{ConfigError, DenseNet};
 use average::Average;
 use burn::grad_clipping::GradientClippingConfig;
@@ -151,7 +152,10 @@ impl Trainer {
     pub fn step(&mut self, patches: &[Patch]) -> Result<StepReport, TrainError> {
         let (images, labels) = self.tensors(patches);
         let logits = self.net.forward(images, self.config.mode(self.step));
-        let loss = self.config.loss.forward(logits, labels);
+        let mut loss = self.config.loss.forward(logits.clone(), labels.clone());
+        if self.config.guard > 0.0 {
+            loss = loss + Loss::CrossEntropy.forward(logits, labels) * self.config.guard;
+        }
         let value = loss.clone().without_autodiff().into_scalar::<f32>();
         if !value.is_finite() {
             return Err(TrainError::Diverged {
@@ -204,7 +208,6 @@ fn optimiser(config: &TrainConfig) -> ModuleOptimizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loss::Loss;
     use crate::net::NetConfig;
 
     /// A bright ball on noise: learnable in a few steps.
