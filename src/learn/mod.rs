@@ -20,6 +20,8 @@ pub mod plan;
 pub mod preview;
 pub mod random;
 pub mod register;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod sample;
 pub mod sampler;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod subjects;

@@ -146,7 +146,7 @@ fn mirrored(home: [f32; 3], shape: Shape, mirror: bool) -> [f32; 3] {
 }
 
 /// Puts a varied lesion down near a place, with a few tries further and further away.
-fn scatter(
+pub(super) fn scatter(
     rng: &mut impl Rng,
     plan: &mut Plan<'_>,
     lesion: &Lesion,

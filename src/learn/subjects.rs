@@ -164,7 +164,7 @@ fn labelled_paths(data: &Path, patient: u8) -> [PathBuf; 3] {
 }
 
 /// Reads a file, turned to RAS without interpolation.
-fn read_ras(path: &Path) -> Result<Volume, MaterialError> {
+pub(super) fn read_ras(path: &Path) -> Result<Volume, MaterialError> {
     let bytes = std::fs::read(path).map_err(|source| MaterialError::Io {
         path: path.to_owned(),
         source,
@@ -259,7 +259,10 @@ impl Material {
         let [shapes_path, frequency_path, atlas_path] = &files.atlas;
         let atlas: Vec<u8> = read_mni(atlas_path)?.iter().map(|v| *v as u8).collect();
         let to_frame = Fit::between(&atlas, frame, atlas_path)?;
-        let shapes = load_shapes(shapes_path, &to_frame)?;
+        let mut shapes = load_shapes(shapes_path)?;
+        for lesion in &mut shapes {
+            lesion.home = to_frame.map([0, 1, 2].map(|a| lesion.home[a] - KEPT.start[a] as f32));
+        }
         let frequency = load_frequency(frequency_path, &to_frame)?;
         Ok(Self {
             fold,
@@ -311,8 +314,9 @@ fn load_frequency(path: &Path, fit: &Fit) -> Result<Vec<(usize, f32)>, MaterialE
     Ok(frequency)
 }
 
-/// The lesion shapes: coordinates on the MNI grid as stored (LAS), offsets of each shape.
-fn load_shapes(path: &Path, fit: &Fit) -> Result<Vec<Lesion>, MaterialError> {
+/// The lesion shapes, with homes on the whole MNI grid (RAS). The file holds coordinates on the grid as stored (LAS) and each shape's
+/// offset.
+pub(super) fn load_shapes(path: &Path) -> Result<Vec<Lesion>, MaterialError> {
     let file = File::open(path).map_err(|source| MaterialError::Io {
         path: path.to_owned(),
         source,
@@ -358,10 +362,7 @@ fn load_shapes(path: &Path, fit: &Fit) -> Result<Vec<Lesion>, MaterialError> {
             let ras: Vec<[usize; 3]> = (w[0]..w[1])
                 .map(|v| [MNI[0] - 1 - coordinate(v, 0), coordinate(v, 1), coordinate(v, 2)])
                 .collect();
-            let mut lesion = Lesion::from_voxels(&ras)?;
-            let kept = [0, 1, 2].map(|a| lesion.home[a] - KEPT.start[a] as f32);
-            lesion.home = fit.map(kept);
-            Some(Ok(lesion))
+            Lesion::from_voxels(&ras).map(Ok)
         })
         .collect()
 }
