@@ -1,4 +1,4 @@
-// The names that this build gave its files. `xtask` replaces EQUIPOISE_ASSETS, when it bundles, by a table from
+// The names that this build gave its files. When `xtask` bundles, it puts EQUIPOISE_ASSETS before this: a table from
 // logical names ("desk.js", "models/x/card.json") to the hashed ones beside this script.
 const table = typeof EQUIPOISE_ASSETS === "undefined" ? {} : EQUIPOISE_ASSETS;
 

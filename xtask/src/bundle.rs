@@ -29,6 +29,9 @@ use crate::system::short_hash;
 /// Oldest JavaScript that the bundle may use: top-level `await` came with ES2022.
 const JAVASCRIPT: &str = "es2022";
 
+/// The script that knows the hashed names.
+const ASSETS: &str = "assets.js";
+
 /// Folders of `www` that are shipped file by file.
 const SHIPPED: [&str; 2] = ["models", "samples"];
 
@@ -126,21 +129,13 @@ impl Bundler<'_> {
              await init({{ module_or_path: new URL(\"./{wasm}\", import.meta.url) }});\n"
         );
         fs::write(folder.join(format!("{name}.js")), start)?;
-        let table = serde_json::to_string(&self.bundle.names)?;
-        let bundled = self.esbuild(
-            &folder,
-            &format!("{name}.js"),
-            &[
-                "--splitting",
-                "--format=esm",
-                &format!("--define:EQUIPOISE_ASSETS={table}"),
-            ],
-        )?;
+        let bundled = self.esbuild(&folder, &format!("{name}.js"), &["--splitting", "--format=esm"])?;
         self.bundle.names.insert(format!("{name}.js"), bundled);
         Ok(())
     }
 
-    /// wasm-bindgen copies the files that Rust names, but not what they import: puts all of `www/*.js` beside them.
+    /// wasm-bindgen copies the files that Rust names, but not what they import: puts all of `www/*.js` beside them,
+    /// and the table of names into `assets.js`.
     fn refresh_snippets(&self, snippets: &Path) -> Result<()> {
         if !snippets.is_dir() {
             return Ok(());
@@ -152,7 +147,12 @@ impl Bundler<'_> {
                 continue;
             }
             for name in sorted_names(&www)?.iter().filter(|name| name.ends_with(".js")) {
-                fs::copy(www.join(name), target.join(name))?;
+                let mut script = fs::read_to_string(www.join(name))?;
+                if name == ASSETS {
+                    let table = serde_json::to_string(&self.bundle.names)?;
+                    script.insert_str(0, &format!("const EQUIPOISE_ASSETS = {table};\n"));
+                }
+                fs::write(target.join(name), script)?;
             }
         }
         Ok(())

@@ -1,0 +1,10 @@
+// Every browser test, in one process: `./dev test browser` sets the environment that harness.mjs names.
+import { after } from "node:test";
+import { close } from "./harness.mjs";
+
+await import("./page.test.mjs");
+await import("./inputs.test.mjs");
+await import("./segment.test.mjs");
+await import("./webgpu.test.mjs");
+
+after(close);
