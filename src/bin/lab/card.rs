@@ -55,11 +55,11 @@ pub(crate) struct Training {
 }
 
 const LICENCE: &str =
-    "CC-BY-4.0. Trained on: Lesjak et al. 2018 (CC-BY), lesion shapes and MNI maps (Apache-2.0).";
+    "CC-BY-4.0. Trained on: Lesjak et al. 2017 (CC-BY), lesion shapes and MNI maps (Apache-2.0).";
 
 const CITE: [&str; 2] = [
-    "Lesjak Z, et al. A novel public MR image dataset of multiple sclerosis patients with lesion segmentations based \
-     on multi-rater consensus. Neuroinformatics 16, 2018.",
+    "Lesjak Ž, Pernuš F, Likar B, Špiclin Ž. A novel public MR image dataset of multiple sclerosis patients with \
+     lesion segmentations based on multi-rater consensus. Neuroinformatics, 2017, doi:10.1007/s12021-017-9348-7.",
     "Hashemi SR, et al. Asymmetric loss functions and deep densely connected networks for highly imbalanced medical \
      image segmentation. IEEE Access 7, 2019.",
 ];
@@ -98,5 +98,62 @@ impl Card {
             held_out: Vec::new(),
             known_failures: Vec::new(),
         }
+    }
+}
+
+impl Card {
+    /// The card for people: `CARD.md`.
+    pub(crate) fn markdown(&self) -> String {
+        let mut out = format!("# {}\n\n**{}**\n\n", self.name, self.intended_use);
+        let mut line = |text: String| {
+            out.push_str(&text);
+            out.push('\n');
+        };
+        let c = &self.config;
+        line(format!(
+            "- Network: densely connected, k = {}, L = {}, D = {}, stem {}, {}, {} input channels (FLAIR, T1; T1 may be \
+             missing), {} trainable parameters",
+            c.growth,
+            c.layers,
+            c.blocks,
+            c.stem,
+            if c.compact { "compact" } else { "not compact" },
+            c.in_channels,
+            self.weights.parameters
+        ));
+        line(format!("- Patch: {} mm cube of 1 mm voxels; threshold {}", self.patch, self.threshold));
+        line(format!(
+            "- Weights: `{}`, {} bytes, SHA-256 `{}`",
+            self.weights.file, self.weights.bytes, self.weights.sha256
+        ));
+        if let Some(training) = &self.training {
+            line(format!(
+                "- Trained for {} steps on {} labelled patients (n = {}), lesions painted into them and heads synthesised from \
+                 tissue maps; the whole configuration is in `card.json`",
+                training.steps,
+                training.labelled_patients.len(),
+                training.labelled_patients.len()
+            ));
+        }
+        line(format!("- Licence: {}", self.licence));
+        line("\n## Figures on held-out data\n".to_owned());
+        if self.held_out.is_empty() {
+            line("None yet.".to_owned());
+        }
+        for entry in &self.held_out {
+            line(format!("- {}", entry["text"].as_str().unwrap_or_default()));
+        }
+        line("\n## Known failures\n".to_owned());
+        if self.known_failures.is_empty() {
+            line("None recorded.".to_owned());
+        }
+        for failure in &self.known_failures {
+            line(format!("- {failure}"));
+        }
+        line("\n## Cite\n".to_owned());
+        for cite in &self.cite {
+            line(format!("- {cite}"));
+        }
+        out
     }
 }

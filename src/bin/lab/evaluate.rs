@@ -5,7 +5,8 @@ use crate::native::{at, read};
 use equipoise::metrics::naive::{Sweep, baseline};
 use equipoise::metrics::{Settings, evaluate};
 use equipoise::volume::nifti::{self, Limits};
-use equipoise::volume::{Volume, intensity};
+use equipoise::volume::resample::{Interpolation, resample};
+use equipoise::volume::Volume;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -22,16 +23,22 @@ pub(crate) struct Args {
     /// Lesions of the automatic mask smaller than this are dropped, in mm3.
     #[arg(long, default_value_t = 0.0)]
     min_lesion: f64,
+    /// Bring a probability on another grid onto the reference's by the affines (trilinear).
+    #[arg(long)]
+    resample: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let (reference, probability) = (volume(&args.reference)?, volume(&args.probability)?);
+    let (reference, mut probability) = (volume(&args.reference)?, volume(&args.probability)?);
+    if args.resample {
+        probability = resample(&probability, &reference.grid, Interpolation::Linear, 0.0)?;
+    }
     let (a, b) = (reference.grid.shape, probability.grid.shape);
     let apart = (reference.grid.affine - probability.grid.affine).abs().max();
     if a != b || apart > 1e-2 {
         return Err(format!(
             "reference ({a:?} voxels) and probability ({b:?} voxels) lie on different grids (affines differ by \
-             {apart:.3}); bring one onto the other's grid first"
+             {apart:.3}); --resample brings the one onto the other"
         )
         .into());
     }
@@ -64,7 +71,8 @@ pub(crate) struct NaiveArgs {
 
 pub(crate) fn naive(args: &NaiveArgs) -> Outcome {
     let (flair, reference) = (volume(&args.flair)?, volume(&args.reference)?);
-    let foreground = intensity::foreground(&flair);
+    // As the figures of the data notes were made: the images are skull-stripped.
+    let foreground: Vec<bool> = flair.data.iter().map(|v| *v > 0.0).collect();
     let truth: Vec<bool> = reference.data.iter().map(|v| *v > 0.0).collect();
     let found = baseline(
         &flair.data,

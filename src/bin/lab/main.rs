@@ -40,6 +40,10 @@ enum Command {
     /// Write a contact sheet (PNG) of the patches a network is trained on.
     Preview(make::PreviewArgs),
     /// Make the synthetic sample heads from the ICBM152 maps.
+    /// Make the synthetic sample heads from the ICBM152 maps.
+    Sample(make::SampleArgs),
+    /// Complete a model's card with figures and failures, and write it for people.
+    Card(make::CardArgs),
     /// Write a small random network, for tests of everything around it.
     Toy(make::ToyArgs),
 }
@@ -57,6 +61,8 @@ fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Preview(args) => make::preview(&args),
+        Command::Sample(args) => make::sample(&args),
+        Command::Card(args) => make::card(&args),
         Command::Toy(args) => make::toy(&args),
     };
     match outcome {

@@ -70,3 +70,47 @@ pub(crate) fn toy(args: &ToyArgs) -> Outcome {
     )?;
     Ok(())
 }
+
+#[derive(clap::Args)]
+pub(crate) struct CardArgs {
+    /// Folder of the model; its `card.json` is read, completed, and written with `CARD.md`.
+    #[arg(long)]
+    model: PathBuf,
+    /// A figure on held-out data, a sentence with n in it; may be repeated.
+    #[arg(long)]
+    figure: Vec<String>,
+    /// A known failure, one sentence; may be repeated.
+    #[arg(long)]
+    failure: Vec<String>,
+}
+
+pub(crate) fn card(args: &CardArgs) -> Outcome {
+    let path = args.model.join("card.json");
+    let mut card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
+    card.held_out.extend(args.figure.iter().map(|text| serde_json::json!({ "text": text })));
+    card.known_failures.extend(args.failure.iter().cloned());
+    write(&path, serde_json::to_string_pretty(&card)?.as_bytes())?;
+    write(&args.model.join("CARD.md"), card.markdown().as_bytes())?;
+    Ok(())
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SampleArgs {
+    /// Folder with the ICBM152 2009a T1, grey matter and white matter maps (in the Python package nilearn).
+    #[arg(long)]
+    maps: PathBuf,
+    /// Lesion shapes (`lesions_compact.npz`).
+    #[arg(long, default_value = "../shared/data/lesion_shapes/lesions_compact.npz")]
+    shapes: PathBuf,
+    /// Seed.
+    #[arg(long, default_value_t = 152)]
+    seed: u64,
+    /// Folder for the samples.
+    #[arg(long, default_value = "www/samples")]
+    out: PathBuf,
+}
+
+pub(crate) fn sample(args: &SampleArgs) -> Outcome {
+    equipoise::learn::sample::write_samples(&args.maps, &args.shapes, &args.out, args.seed)?;
+    Ok(())
+}
