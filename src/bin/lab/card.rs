@@ -121,7 +121,10 @@ impl Card {
             c.in_channels,
             self.weights.parameters
         ));
-        line(format!("- Patch: {} mm cube of 1 mm voxels; threshold {}", self.patch, self.threshold));
+        line(format!(
+            "- Patch: {} mm cube of 1 mm voxels; threshold {}",
+            self.patch, self.threshold
+        ));
         line(format!(
             "- Weights: `{}`, {} bytes, SHA-256 `{}`",
             self.weights.file, self.weights.bytes, self.weights.sha256

@@ -4,9 +4,9 @@ use crate::Outcome;
 use crate::native::{at, read};
 use equipoise::metrics::naive::{Sweep, baseline};
 use equipoise::metrics::{Settings, evaluate};
+use equipoise::volume::Volume;
 use equipoise::volume::nifti::{self, Limits};
 use equipoise::volume::resample::{Interpolation, resample};
-use equipoise::volume::Volume;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]

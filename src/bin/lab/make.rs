@@ -87,7 +87,8 @@ pub(crate) struct CardArgs {
 pub(crate) fn card(args: &CardArgs) -> Outcome {
     let path = args.model.join("card.json");
     let mut card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
-    card.held_out.extend(args.figure.iter().map(|text| serde_json::json!({ "text": text })));
+    card.held_out
+        .extend(args.figure.iter().map(|text| serde_json::json!({ "text": text })));
     card.known_failures.extend(args.failure.iter().cloned());
     write(&path, serde_json::to_string_pretty(&card)?.as_bytes())?;
     write(&args.model.join("CARD.md"), card.markdown().as_bytes())?;
