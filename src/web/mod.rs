@@ -5,4 +5,6 @@ pub mod app;
 pub mod assets;
 pub mod channel;
 pub mod desk;
+#[cfg(feature = "net")]
+pub mod engine;
 pub mod messages;
