@@ -84,10 +84,15 @@ pub fn head_of(patient: &Labelled) -> Head {
     }
 }
 
-/// Paints planned lesions into a head and adds them to its truth.
+/// Paints planned lesions into a head and adds them to its truth. Scanner, protocol and stage of the disease change the
+/// contrast of all lesions of a patient together.
 pub fn paint_lesions(rng: &mut impl Rng, head: &mut Head, lesions: &[Vec<usize>]) {
-    // Scanner, protocol and stage of the disease change the contrast of all lesions of a patient together.
-    let contrast = [random::between(rng, 0.75, 1.25), random::between(rng, 0.5, 1.3)];
+    let contrast = [random::between(rng, 0.75, 1.25), random::between(rng, 0.6, 1.4)];
+    paint_with_contrast(rng, head, lesions, contrast);
+}
+
+/// As [`paint_lesions`], with the usual contrast in FLAIR and T1 times the given factors.
+pub fn paint_with_contrast(rng: &mut impl Rng, head: &mut Head, lesions: &[Vec<usize>], contrast: [f32; 2]) {
     for &i in lesions.iter().flatten() {
         head.lesions[i] = true;
     }
