@@ -1,6 +1,8 @@
 //! Pictures of the training material, for people to look at:
 //! `PICTURES=<folder> cargo test --no-default-features --test learn_pictures -- --ignored --nocapture`.
 
+#![allow(clippy::unwrap_used)]
+
 use equipoise::learn::case::{Case, Origin, head_of};
 use equipoise::learn::config::DataConfig;
 use equipoise::learn::head::Head;

@@ -170,9 +170,9 @@ mod tests {
         let shape = [24, 24, 24];
         let at = |x, y, z| field::index(shape, [x, y, z]);
         let mut tissue = vec![3; field::len(shape)];
-        for i in 0..tissue.len() {
+        for (i, tissue) in tissue.iter_mut().enumerate() {
             if field::voxel(shape, i)[0] < 4 {
-                tissue[i] = 2;
+                *tissue = 2;
             }
         }
         tissue[at(15, 12, 12)] = 2;

@@ -168,8 +168,8 @@ impl Atlas {
 pub fn load_shapes(path: &Path) -> Result<Vec<Lesion>, SampleError> {
     let mut shapes = subjects::load_shapes(path)?;
     for lesion in &mut shapes {
-        for a in 0..3 {
-            lesion.home[a] += SHAPES_AT[a] - WHOLE.start[a] as f32;
+        for ((home, at), start) in lesion.home.iter_mut().zip(SHAPES_AT).zip(WHOLE.start) {
+            *home += at - start as f32;
         }
     }
     Ok(shapes)
@@ -200,7 +200,7 @@ pub fn make_head(atlas: &Atlas, shapes: &[Lesion], seed: u64, number: u64) -> Sa
         if plan.lesions.len() >= LESIONS {
             break;
         }
-        let sizes = if plan.lesions.len() % 3 == 0 {
+        let sizes = if plan.lesions.len().is_multiple_of(3) {
             800..4000
         } else {
             50..300

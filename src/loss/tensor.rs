@@ -67,7 +67,8 @@ fn cross_entropy<const D: usize>(z: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
     -(lesion + rest).mean()
 }
 
-#[cfg(all(test, feature = "learn"))]
+#[cfg(test)]
+#[cfg(feature = "learn")]
 mod tests {
     use super::super::closed::{self, LossGrad};
     use super::*;

@@ -138,7 +138,7 @@ pub trait Kernels: Backend {
         stats: FloatTensor<Self>,
         frozen: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        stock_norm_relu_backward::<Self>(x, dy, gamma, beta, stats, frozen)
+        stock_norm_relu_backward::<Self>(x, dy, gamma, beta, &stats, frozen)
     }
 }
 
@@ -148,7 +148,7 @@ fn stock_norm_relu_backward<B: Kernels>(
     dy: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: FloatTensor<B>,
-    stats: FloatTensor<B>,
+    stats: &FloatTensor<B>,
     frozen: bool,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let [batch, c, d, h, w] = x.shape().dims::<5>();
@@ -377,7 +377,7 @@ mod tests {
                 stats(),
                 frozen,
             );
-            let stock = stock_norm_relu_backward::<Flex>(x, dy, gamma, beta, stats(), frozen);
+            let stock = stock_norm_relu_backward::<Flex>(x, dy, gamma, beta, &stats(), frozen);
             close(
                 &Tensor::<5>::from_primitive::<Flex>(ours.0),
                 &Tensor::<5>::from_primitive::<Flex>(stock.0),

@@ -312,7 +312,7 @@ fn run(
     let chunks = line.span.div_ceil(width);
     let mut out = vec![0.0; chunks * cout * width];
     super::for_each_chunk(&mut out, cout * width, |index, chunk| {
-        job.chunk_at(level, index, chunk)
+        job.chunk_at(level, index, chunk);
     });
 
     // Out of the chunks, without the borders.
@@ -496,7 +496,7 @@ fn weight_run(level: Level, x: &[f32], dy: &[f32], cin: usize, cout: usize, exte
     };
     let mut sums = vec![[0.0f32; 3]; cin * 9 * cout];
     super::for_each_chunk(&mut sums, 9 * cout, |input, out| {
-        job.channel_at(level, input, out)
+        job.channel_at(level, input, out);
     });
     for i in 0..cin {
         for row in 0..9 {

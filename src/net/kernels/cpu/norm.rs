@@ -26,11 +26,7 @@ fn sum_over(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
 
 /// Mean and (biased) variance of each channel over samples and voxels: `[2, channels]`.
 pub(crate) fn channel_stats(x: &[f32], batch: usize, channels: usize) -> Vec<f32> {
-    let voxels = if batch * channels == 0 {
-        0
-    } else {
-        x.len() / (batch * channels)
-    };
+    let voxels = x.len().checked_div(batch * channels).unwrap_or(0);
     let n = (batch * voxels) as f64;
     let mut pairs = vec![[0.0f32; 2]; channels];
     for_each_chunk(&mut pairs, 1, |c, out| {

@@ -94,11 +94,7 @@ impl Lanes for F4 {
     }
     #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
-        let mut out = self.0;
-        for i in 0..4 {
-            out[i] += a.0[i] * b.0[i];
-        }
-        Self(out)
+        Self(std::array::from_fn(|i| self.0[i] + a.0[i] * b.0[i]))
     }
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
