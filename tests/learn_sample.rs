@@ -1,5 +1,7 @@
 //! The shipped samples: made again where the maps are at hand, and checked as they lie in `www/samples`.
 
+#![allow(clippy::unwrap_used)]
+
 use equipoise::learn::paint::ring_ratio;
 use equipoise::learn::sample;
 use equipoise::volume::components::{Connectivity, label};
