@@ -1,5 +1,7 @@
 //! The training material itself, on the real data: the fold rule, the sampler's promises, and what painted lesions look like.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use equipoise::learn::ahead::Ahead;
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::case::{self, Origin, head_of};
