@@ -32,7 +32,7 @@ pub struct Labelled {
     pub t1: Vec<f32>,
     /// Lesion voxels.
     pub mask: Vec<bool>,
-    /// Tissue ([`anatomy::Tissue`]) from the T1 intensities.
+    /// Tissue ([`Tissue`](super::anatomy::Tissue)) from the T1 intensities.
     pub tissue: Vec<u8>,
     /// Where further lesions may be painted.
     pub allowed: Vec<bool>,
@@ -45,7 +45,7 @@ pub struct Labelled {
 pub struct TissueMap {
     /// Patient number.
     pub patient: u8,
-    /// Tissue ([`anatomy::Tissue`]).
+    /// Tissue ([`Tissue`](super::anatomy::Tissue)).
     pub tissue: Vec<u8>,
     /// Where lesions may be painted.
     pub allowed: Vec<bool>,

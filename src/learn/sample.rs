@@ -250,7 +250,7 @@ fn add_texture(rng: &mut impl Rng, head: &mut Head) {
     }
 }
 
-/// The block of [`SMALL`] voxels of a head that holds the most lesion, among those of which 15 to 40 % are background.
+/// The block of `SMALL` voxels of a head that holds the most lesion, among those of which 15 to 40 % are background.
 #[must_use]
 pub fn make_small(head: &Sample) -> Sample {
     let shape = head.grid.shape;

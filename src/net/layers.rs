@@ -223,7 +223,7 @@ impl Double {
     }
 }
 
-/// Norm, ReLU, [1x1x1 convolution, norm, ReLU,] 3x3x3 convolution, dropout: `k` new channels.
+/// Norm, ReLU, (with a bottleneck: 1x1x1 convolution, norm, ReLU,) 3x3x3 convolution, dropout: `k` new channels.
 #[derive(Module, Debug)]
 pub struct DenseLayer {
     /// First normalisation.
@@ -355,7 +355,7 @@ impl TransitionUp {
     }
 }
 
-/// Stem: [halving,] then three 3x3x3 convolutions, each followed by norm and ReLU.
+/// Stem: halving if compact, then three 3x3x3 convolutions, each followed by norm and ReLU.
 #[derive(Module, Debug)]
 pub struct Stem {
     /// Halves the volume, if compact.
@@ -391,7 +391,7 @@ impl Stem {
     }
 }
 
-/// Head: [doubling,] then one 1x1x1 convolution to the lesion logit.
+/// Head: doubling if compact, then one 1x1x1 convolution to the lesion logit.
 #[derive(Module, Debug)]
 pub struct Head {
     /// Doubles the volume, if compact.

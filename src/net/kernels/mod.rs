@@ -1,6 +1,6 @@
 //! The network's hot operators as an extension of burn.
 //!
-//! [`Kernels`] lists them. On the CPU backend (Flex) they are ours ([`cpu`]); on CubeCL backends (WebGPU, Vulkan)
+//! [`Kernels`] lists them. On the CPU backend (Flex) they are ours (`cpu`); on CubeCL backends (WebGPU, Vulkan)
 //! the default bodies compose burn's stock operators. The `autodiff` file gives the backward passes, so the same
 //! network code trains on any of them. The free functions below are what the network calls.
 

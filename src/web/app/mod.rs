@@ -1,9 +1,9 @@
 //! The page: what a person sees. Draws and forwards, never computes.
 //!
 //! - [`state`]: what the page knows and how that changes, without a browser;
-//! - [`page`]: carries out what the state machine asks for, and draws;
-//! - [`desk`], [`viewer`], [`files`], [`theme`]: the browser's side, one matter each;
-//! - [`words`], [`guess`]: numbers in words, file names in inputs;
+//! - `page`: carries out what the state machine asks for, and draws;
+//! - `desk`, `viewer`, `files`, `theme`: the browser's side, one matter each;
+//! - `words`, `guess`: numbers in words, file names in inputs;
 //! - the rest: one component a file.
 
 mod about;
