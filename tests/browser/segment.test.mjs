@@ -58,8 +58,8 @@ pageTest("sample, Segment on the CPU, Done, both files", {}, async ({ page, app,
 
   const mask = await app.save(app.saveMask);
   const probability = await app.save(app.saveProbability);
-  assert.equal(mask.name, "small_mask.nii.gz");
-  assert.equal(probability.name, "small_probseg.nii.gz");
+  assert.match(mask.name, /^small.*_desc-lesion_mask\.nii\.gz$/);
+  assert.match(probability.name, /^small.*_desc-lesion_probseg\.nii\.gz$/);
   const found = python("check_outputs.py", sample("small_FLAIR.nii.gz"), mask.file, probability.file, sample("small_mask.nii.gz"));
   t.diagnostic(JSON.stringify(found));
   assertSameGrid(found);
@@ -115,8 +115,8 @@ pageTest("an oblique scan with thick slices comes back in its own grid and name"
   await app.says("Done", 400_000);
   const mask = await app.save(app.saveMask);
   const probability = await app.save(app.saveProbability);
-  assert.match(mask.name, /^sub-x_ses-2_.*mask\.nii\.gz$/);
-  assert.match(probability.name, /^sub-x_ses-2_.*probseg\.nii\.gz$/);
+  assert.match(mask.name, /^sub-x_ses-2_desc-lesion_mask\.nii\.gz$/);
+  assert.match(probability.name, /^sub-x_ses-2_desc-lesion_probseg\.nii\.gz$/);
   assertSameGrid(python("check_outputs.py", inputs["sub-x_ses-2_FLAIR"], mask.file, probability.file));
 });
 
