@@ -6,5 +6,6 @@ await import("./page.test.mjs");
 await import("./inputs.test.mjs");
 await import("./segment.test.mjs");
 await import("./webgpu.test.mjs");
+await import("./desk.test.mjs");
 
 after(close);
