@@ -1,5 +1,7 @@
 //! The rules of the house (`ARCHITECTURE.md`), checked on the source.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
