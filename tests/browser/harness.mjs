@@ -85,7 +85,8 @@ async function watchedProxy(replace) {
     const inner = wanted.pathname.startsWith(url.pathname) ? wanted.pathname.slice(url.pathname.length) : undefined;
     const replacement = replace?.(inner);
     if (replacement !== undefined) {
-      request.on("end", () => response.writeHead(200, { "cache-control": "no-store" }).end(replacement));
+      const type = inner.endsWith(".js") ? "text/javascript" : "application/octet-stream";
+      request.on("end", () => response.writeHead(200, { "content-type": type, "cache-control": "no-store" }).end(replacement));
       return;
     }
     const onward = http.request(wanted, { method: request.method, headers: request.headers }, (answer) => {
