@@ -26,21 +26,25 @@ export class Viewer {
   #style = { display: "mask", opacity: 0.6, threshold: 0.5 };
   #layout = { panes: "all", radiological: true };
   #restyling = false;
+  #moved = false; // the person has been somewhere: do not take them away
 
   // `onLocation(x, y, z, intensity, overlay)`: the crosshair in mm, the scan's value, the overlay's (NaN without one).
-  constructor(canvas, onLocation) {
-    this.#last = this.#attach(canvas, onLocation);
+  // `onWindow(low, high)`: the image window changed, perhaps because a person drew a box with the right button.
+  constructor(canvas, onLocation, onWindow) {
+    this.#last = this.#attach(canvas, onLocation, onWindow);
     // Whoever waits for a task hears of the failure; the chain itself must not report it twice.
     this.#last.catch(() => {});
   }
 
-  async #attach(canvas, onLocation) {
+  async #attach(canvas, onLocation, onWindow) {
     const { default: NiiVue } = await import("@niivue/niivue/webgl2");
     const view = new NiiVue({
       backend: "webgl2",
       isDragDropEnabled: false,
       backgroundColor: [0.05, 0.05, 0.06, 1],
       crosshairColor: [0.34, 0.71, 0.91, 0.9],
+      crosshairWidth: 0.35, // radius in mm
+      crosshairGap: 6,
       fontColor: [0.93, 0.93, 0.95, 1],
       isOrientationTextVisible: true,
       isOrientCubeVisible: false,
@@ -60,6 +64,10 @@ export class Viewer {
       const [scan, overlay] = detail.values;
       if (scan) onLocation(detail.mm[0], detail.mm[1], detail.mm[2], scan.value, overlay?.value ?? NaN);
     });
+    view.addEventListener("volumeUpdated", ({ detail }) => {
+      if (detail.volumeIndex === 0) onWindow(detail.volume.calMin, detail.volume.calMax);
+    });
+    canvas.addEventListener("pointerdown", () => (this.#moved = true));
     this.#view = view;
     this.#arrange();
   }
@@ -86,8 +94,8 @@ export class Viewer {
       await this.#view.loadVolumes([{ url: await named(file), colormap: "Gray" }]);
       const scan = this.#view.volumes[0];
       if (!scan) throw new Error("the viewer cannot read this file");
+      if (!this.#probability) this.#moved = false;
       await this.#placeOverlay();
-      this.#view.createOnLocationChange();
       return [scan.calMin, scan.calMax];
     });
   }
@@ -120,6 +128,7 @@ export class Viewer {
         calMin: 0.5,
         calMax: 1,
       };
+      if (first && !this.#moved) this.#visit(this.#mask);
       if (this.#style.display !== "mask") return;
       if (first || this.#view.volumes[1]?.name !== "mask") {
         await this.#placeOverlay();
@@ -162,6 +171,7 @@ export class Viewer {
 
   // Moves the crosshair by whole voxels to the right, front and top of the patient.
   step(right, front, top) {
+    this.#moved = true;
     return this.#then(() => this.#view.moveCrosshairInVox(right, front, top));
   }
 
@@ -204,6 +214,7 @@ export class Viewer {
     } else {
       await this.#view.updateGLVolume();
     }
+    if (this.#view.volumes[0]) this.#view.createOnLocationChange();
   }
 
   #dropOverlay() {
@@ -213,6 +224,24 @@ export class Viewer {
   // Setting the affine that it has already is NiiVue's way to redraw one overlay without uploading the scan again.
   async #redrawOverlay() {
     await this.#view.setVolumeAffine(1, this.#view.getVolumeAffine(1));
+    this.#view.createOnLocationChange();
+  }
+
+  // Moves the crosshair into the mask: to its fullest slice, there to the fullest row, there to the middle of it.
+  #visit({ img, hdr }) {
+    const [nx, ny, nz] = hdr.dims.slice(1, 4);
+    const fullest = (counts) => counts.indexOf(Math.max(...counts));
+    const slices = new Array(nz).fill(0);
+    for (let k = 0, at = 0; k < nz; k++) for (let end = at + nx * ny; at < end; at++) slices[k] += img[at];
+    const k = fullest(slices);
+    if (!slices[k]) return;
+    const rows = new Array(ny).fill(0);
+    for (let j = 0, at = k * nx * ny; j < ny; j++) for (let end = at + nx; at < end; at++) rows[j] += img[at];
+    const j = fullest(rows);
+    const row = [];
+    for (let i = 0; i < nx; i++) if (img[(k * ny + j) * nx + i]) row.push(i);
+    const i = row[row.length >> 1];
+    this.#view.setCrosshairPos(hdr.affine.slice(0, 3).map(([a, b, c, d]) => a * i + b * j + c * k + d));
   }
 
   #arrange() {

@@ -12,19 +12,43 @@ pub(super) fn select(
     disabled: bool,
     changed: Callback<String>,
 ) -> Html {
+    html! { <Select {label} value={value.to_owned()} {choices} {disabled} {changed} /> }
+}
+
+#[derive(Properties, PartialEq)]
+struct SelectProps {
+    label: &'static str,
+    value: String,
+    choices: Vec<(String, String)>,
+    disabled: bool,
+    changed: Callback<String>,
+}
+
+#[component]
+fn Select(props: &SelectProps) -> Html {
+    let node = use_node_ref();
+    {
+        let node = node.clone();
+        // Once a person has used a select, its options' `selected` attributes count no more; its value does.
+        use_effect_with((props.value.clone(), props.choices.clone()), move |(value, _)| {
+            if let Some(select) = node.cast::<HtmlSelectElement>() {
+                select.set_value(value);
+            }
+        });
+    }
+    let changed = props.changed.clone();
     let onchange = Callback::from(move |event: Event| {
         if let Some(select) = target::<HtmlSelectElement>(&event) {
             changed.emit(select.value());
         }
     });
-    let id = id(label);
+    let id = id(props.label);
     html! {
         <div class="field">
-            <label for={id.clone()}>{ label }</label>
-            <select {id} {onchange} {disabled}>
-                { for choices.into_iter().map(|(key, words)| {
-                    let selected = key == value;
-                    html! { <option value={key} {selected}>{ words }</option> }
+            <label for={id.clone()}>{ props.label }</label>
+            <select ref={node} {id} {onchange} disabled={props.disabled}>
+                { for props.choices.iter().map(|(key, words)| html! {
+                    <option value={key.clone()} selected={*key == props.value}>{ words }</option>
                 }) }
             </select>
         </div>

@@ -20,7 +20,7 @@ use super::stage::Stage;
 use super::state::{Action, Effect, FileCard, Sample, State, Window};
 use super::theme::Theme;
 use super::view::ViewPanel;
-use super::viewer::{Location, OnLocation, Viewer};
+use super::viewer::{Location, OnLocation, OnWindow, Viewer};
 use super::{files, guess};
 use crate::web::channel::{Parcel, words};
 use crate::web::messages::Slot;
@@ -81,6 +81,7 @@ pub(super) struct Page {
     dragging: bool,
     _listeners: Vec<EventListener>,
     on_location: OnLocation,
+    on_window: OnWindow,
 }
 
 impl Component for Page {
@@ -96,6 +97,10 @@ impl Component for Page {
                 intensity,
                 overlay: (!overlay.is_nan()).then_some(overlay),
             }));
+        });
+        let windowed = link.callback(Msg::Act);
+        let on_window = Closure::new(move |low, high| {
+            windowed.emit(Action::ViewerWindowed(Window { low, high }));
         });
         {
             let act = link.callback(Msg::Act);
@@ -114,6 +119,7 @@ impl Component for Page {
             dragging: false,
             _listeners: listeners(ctx),
             on_location,
+            on_window,
         };
         page.start_desk(ctx);
         page
@@ -196,7 +202,7 @@ impl Component for Page {
                         title={format!("Colours: {theme}")}
                     />
                 </header>
-                <main class="bench" hidden={self.view != View::Segment}>
+                <main class={classes!("bench", state.flair.file().is_none().then_some("empty"))} hidden={self.view != View::Segment}>
                     <Stage
                         state={state.clone()}
                         act={act.clone()}
@@ -229,7 +235,7 @@ impl Component for Page {
         let Some(canvas) = self.canvas.cast::<HtmlCanvasElement>() else {
             return;
         };
-        let viewer = Viewer::new(&canvas, &self.on_location);
+        let viewer = Viewer::new(&canvas, &self.on_location, &self.on_window);
         report_failure(ctx, viewer.ready());
         self.viewer = Some(viewer);
     }
@@ -247,6 +253,10 @@ impl Page {
         let effects = Rc::make_mut(&mut self.state).step(action);
         for effect in effects {
             self.perform(ctx, effect, buffers);
+        }
+        // Whoever works in another tab sees there how far it is.
+        if let Some(document) = web_sys::window().and_then(|window| window.document()) {
+            document.set_title(&super::words::title(&self.state.run));
         }
     }
 

@@ -1,5 +1,6 @@
 //! The result: cut, load, count, files.
 
+use web_sys::{Element, ScrollIntoViewOptions, ScrollLogicalPosition};
 use yew::prelude::*;
 
 use super::controls::{Number, Slider};
@@ -12,6 +13,18 @@ use crate::web::messages::Product;
 #[component]
 pub(super) fn ResultPanel(props: &PanelProps) -> Html {
     let PanelProps { state, act } = props;
+    let section = use_node_ref();
+    {
+        let section = section.clone();
+        use_effect_with(state.outcome().is_some(), move |_| {
+            // A result below the fold would be missed.
+            if let Some(section) = section.cast::<Element>() {
+                let how = ScrollIntoViewOptions::new();
+                how.set_block(ScrollLogicalPosition::Nearest);
+                section.scroll_into_view_with_scroll_into_view_options(&how);
+            }
+        });
+    }
     let Some(outcome) = state.outcome() else {
         return Html::default();
     };
@@ -24,7 +37,7 @@ pub(super) fn ResultPanel(props: &PanelProps) -> Html {
         words::engine(outcome.plan.engine),
     ));
     html! {
-        <section class="card result" aria-labelledby="result-title">
+        <section ref={section} class="card result" aria-labelledby="result-title">
             <h2 id="result-title">{ "Result" }</h2>
             <dl class="figures">
                 <div>

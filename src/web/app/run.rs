@@ -24,7 +24,9 @@ pub(super) fn RunPanel(props: &PanelProps) -> Html {
                 <summary>{ "Settings" }</summary>
                 { settings(state, act, running) }
             </details>
-            { plan(&state.plan) }
+            if !running {
+                { plan(&state.plan) }
+            }
             <div class="row actions">
                 <button
                     type="button"

@@ -107,7 +107,8 @@ fn details(state: &Input) -> Html {
         Input::Refused { problem, .. } => html! { <p class="problem" role="alert">{ problem }</p> },
         Input::Open { info, .. } => html! {
             <>
-                <p>{ words::grid(info) }<br />{ format!("{}, axes {}", info.datatype, info.orientation) }</p>
+                <p>{ words::grid(info) }</p>
+                <p>{ format!("{}, axes {}", info.datatype, info.orientation) }</p>
                 if !info.notes.is_empty() {
                     <ul class="notes">{ for info.notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>
                 }

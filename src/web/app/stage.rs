@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use yew::prelude::*;
 
-use super::controls::segmented;
+use super::controls::{Slider, segmented, select};
 use super::state::{Action, Display, Layout, State};
 use super::viewer::Location;
 use crate::web::messages::Slot;
@@ -58,12 +58,13 @@ pub(super) fn Stage(props: &StageProps) -> Html {
         <section class="stage" aria-label="Viewer">
             <div class="toolbar">
                 { segmented("Layout", "layout", look.layout, &LAYOUTS, &props.act.reform(Action::Arrange)) }
+                { overlay(&props.state, &props.act) }
                 <button
                     type="button"
                     class="quiet"
                     title={meaning}
                     onclick={props.act.reform(move |_| Action::Radiological(!radiological))}
-                >{ convention }</button>
+                >{ format!("⇄ {convention}") }</button>
             </div>
             <div class="screen">
                 <canvas
@@ -75,7 +76,8 @@ pub(super) fn Stage(props: &StageProps) -> Html {
                     {onkeydown}
                 />
                 <p id="viewer-keys" class="unseen">
-                    { "Arrow keys move the crosshair left, right, front and back; Page Up and Page Down move it up and down." }
+                    { "Arrow keys move the crosshair left, right, front and back; Page Up and Page Down move it up and down. \
+                       The wheel turns slices; a box drawn with the right button sets the image window." }
                 </p>
                 { cover(&props.state) }
             </div>
@@ -87,13 +89,50 @@ pub(super) fn Stage(props: &StageProps) -> Html {
     }
 }
 
+/// What lies over the scan, once there is a result.
+fn overlay(state: &State, act: &Callback<Action>) -> Html {
+    if state.outcome().is_none() {
+        return Html::default();
+    }
+    let choices = [("mask", "Mask"), ("probability", "Probability"), ("none", "None")];
+    let choices = choices
+        .map(|(key, words)| (key.to_owned(), words.to_owned()))
+        .to_vec();
+    let display = match state.look.display {
+        Display::Mask => "mask",
+        Display::Probability => "probability",
+        Display::None => "none",
+    };
+    let show = act.reform(|key: String| {
+        Action::Show(match key.as_str() {
+            "probability" => Display::Probability,
+            "none" => Display::None,
+            _ => Display::Mask,
+        })
+    });
+    html! {
+        <div class="overlay">
+            { select("Overlay", display, choices, false, show) }
+            <Slider
+                label="Overlay opacity"
+                value={state.look.opacity}
+                min={0.0}
+                max={1.0}
+                step={0.05}
+                said={format!("{:.0} %", state.look.opacity * 100.0)}
+                moved={act.reform(Action::Opacity)}
+            />
+        </div>
+    }
+}
+
 /// What stands on the screen while no scan does.
 fn cover(state: &State) -> Html {
     if let Some(problem) = &state.look.broken {
         return html! {
             <div class="cover">
-                <p>{ "The viewer does not work in this browser: " }{ problem }</p>
-                <p>{ "Segmenting and saving still do." }</p>
+                <p>{ "The scan cannot be shown here: " }{ problem }</p>
+                <p>{ "Segmenting and saving still work." }</p>
             </div>
         };
     }

@@ -20,6 +20,9 @@ pub(super) struct Location {
 /// Called with x, y, z in mm, the scan's value and the overlay's (NaN without one).
 pub(super) type OnLocation = Closure<dyn FnMut(f64, f64, f64, f64, f64)>;
 
+/// Called with the intensities that are now shown black and white.
+pub(super) type OnWindow = Closure<dyn FnMut(f64, f64)>;
+
 #[wasm_bindgen(module = "/www/viewer.js")]
 extern "C" {
     /// The viewer on its canvas. Its methods may be called at once; each waits for the one before.
@@ -27,7 +30,7 @@ extern "C" {
     pub type Viewer;
 
     #[wasm_bindgen(constructor, js_class = Viewer)]
-    pub(super) fn new(canvas: &HtmlCanvasElement, on_location: &OnLocation) -> Viewer;
+    pub(super) fn new(canvas: &HtmlCanvasElement, on_location: &OnLocation, on_window: &OnWindow) -> Viewer;
 
     #[wasm_bindgen(method)]
     pub(super) fn ready(this: &Viewer) -> Promise;

@@ -1,5 +1,6 @@
 //! Numbers in words, with their units.
 
+use super::state::Run;
 use crate::web::messages::{EngineKind, Plan, Progress, ScanInfo};
 
 /// A duration as a person says it: `40 s`, `3 min`, `1 h 20 min`.
@@ -84,6 +85,21 @@ pub fn progress(progress: &Progress) -> String {
         words.push_str(&format!(", about {} left", duration(left)));
     }
     words
+}
+
+/// The document's title.
+#[must_use]
+pub fn title(run: &Run) -> String {
+    const NAME: &str = "Equipoise";
+    match run {
+        Run::Running {
+            progress: Some(Progress { done, total, .. }),
+            ..
+        } if *total > 0 => format!("{} % · {NAME}", 100 * done / total),
+        Run::Running { .. } => format!("… · {NAME}"),
+        Run::Done(_) => format!("Done · {NAME}"),
+        _ => format!("{NAME}: MS lesion segmentation"),
+    }
 }
 
 /// A scan's grid: `182 × 218 × 182 voxels of 1 × 1 × 1 mm`.
@@ -176,6 +192,21 @@ mod tests {
         assert_eq!(progress(&now), "Patch 12 of 252");
         now.seconds_left = Some(120.0);
         assert_eq!(progress(&now), "Patch 12 of 252, about 2 min left");
+    }
+
+    #[test]
+    fn the_title_counts_up() {
+        let running = Run::Running {
+            progress: Some(Progress {
+                stage: "Segmenting".into(),
+                done: 25,
+                total: 100,
+                seconds_left: None,
+            }),
+            cancelling: false,
+        };
+        assert_eq!(title(&running), "25 % · Equipoise");
+        assert_eq!(title(&Run::Idle), "Equipoise: MS lesion segmentation");
     }
 
     #[test]

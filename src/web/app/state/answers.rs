@@ -35,6 +35,8 @@ impl State {
                     return Vec::new();
                 }
                 self.deaths = 0;
+                // What was estimated is now known.
+                self.plan = Planning::None;
                 self.run = Run::Done(Outcome {
                     plan,
                     seconds,

@@ -224,7 +224,7 @@ pub struct Look {
     pub radiological: bool,
     /// The scan under the overlay.
     pub image: Slot,
-    /// Why there is no viewer.
+    /// Why the viewer shows nothing.
     pub broken: Option<String>,
 }
 
@@ -298,6 +298,8 @@ pub enum Action {
     ShowImage(Slot),
     /// The viewer shows a scan with this window.
     ViewerShows(Window),
+    /// The window was changed in the viewer itself.
+    ViewerWindowed(Window),
     /// The viewer failed.
     ViewerFailed(String),
     /// The desk spoke.

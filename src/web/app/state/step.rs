@@ -118,6 +118,16 @@ impl State {
             Action::ViewerShows(window) => {
                 self.look.window = Some(window);
                 self.look.full_window = Some(window);
+                self.look.broken = None;
+                Vec::new()
+            }
+            Action::ViewerWindowed(window) => {
+                // The viewer rounds to float32, so hearing oneself must not count as a change.
+                if let Some(now) = &mut self.look.window
+                    && (now.low as f32 != window.low as f32 || now.high as f32 != window.high as f32)
+                {
+                    *now = window;
+                }
                 Vec::new()
             }
             Action::ViewerFailed(problem) => {
