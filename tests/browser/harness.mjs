@@ -59,6 +59,9 @@ async function launched() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      // In the place of playwright's own list. Autofill would tell the browser's maker about the fields of the page.
+      "--disable-features=AutofillServerCommunication,DialMediaRouteProvider,HttpsUpgrades,MediaRouter," +
+        "OptimizationHints,PaintHolding,Translate",
     ],
   });
   return browser;
