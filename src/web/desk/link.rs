@@ -137,10 +137,9 @@ impl Link {
                 .dyn_ref::<ErrorEvent>()
                 .map(ErrorEvent::message)
                 .unwrap_or_default();
-            mourner.end(if reason.is_empty() {
-                "its program could not be loaded"
-            } else {
-                &reason
+            mourner.end(match reason.trim_start_matches("Uncaught ") {
+                "" => "its program could not be loaded",
+                reason => reason,
             });
         });
         shared
@@ -213,7 +212,7 @@ impl Engine for Link {
                 let probabilities = channel::floats_in(buffer).map_err(|e| e.to_string())?;
                 Ok(Answer {
                     probabilities,
-                    millis,
+                    millis: (tile > 0).then_some(millis),
                 })
             }
             _ => Err(self.nonsense()),

@@ -3,6 +3,7 @@
 //! Messages wait in an [`inbox::Inbox`] and are worked on one after the other; a run goes on beside them, from answer
 //! to answer of the engines, until it ends or is dropped.
 
+mod bench;
 mod browser;
 pub mod case;
 pub mod choice;
@@ -91,9 +92,11 @@ struct Desk {
     case: RefCell<Case>,
     timings: RefCell<Timings>,
     /// Model and engines in use.
-    bench: run::Bench,
+    bench: bench::Bench,
     /// Ends the run in progress.
     stop: RefCell<Option<AbortHandle>>,
+    /// Runs that have not ended; a cancelled one may outlive its successor's start for a moment.
+    runs: Cell<usize>,
     cut: Cell<Option<LastCut>>,
     /// Counts the plans asked for, so that a late word on an old one is not sent.
     plans: Cell<u64>,
@@ -107,8 +110,9 @@ impl Desk {
             inbox: RefCell::default(),
             case: RefCell::default(),
             timings: RefCell::default(),
-            bench: run::Bench::default(),
+            bench: bench::Bench::default(),
             stop: RefCell::default(),
+            runs: Cell::new(0),
             cut: Cell::new(None),
             plans: Cell::new(0),
         }

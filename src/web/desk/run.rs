@@ -1,26 +1,23 @@
 //! A run: from the open case over the engines to the result.
 
-use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use futures_util::future::{AbortHandle, Abortable};
 use gloo_timers::future::TimeoutFuture;
 use wasm_bindgen_futures::spawn_local;
-use web_sys::DedicatedWorkerGlobalScope;
 use web_time::Instant;
 
+use super::bench::{Model, Team};
 use super::choice::{Choice, Gpu, choose};
 use super::estimate::Workload;
-use super::link::Workers;
-use super::model::{Card, ModelError, directory};
-use super::pool::{Event, Pool};
+use super::pool::Event;
 use super::{Desk, LastCut, breathe, browser};
 use crate::pipeline::memory::estimate;
 use crate::pipeline::{self, Head, Predictor, Prepared, Run, Settings, Stage};
 use crate::tiling::{Plan as Tiles, Window};
+use crate::web::channel;
 use crate::web::messages::{EngineChoice, EngineKind, FromDesk, Plan, Progress, SegmentSettings};
-use crate::web::{assets, channel};
 
 /// Patch sides that are let through; the network says which of them it can take.
 const PATCHES: std::ops::RangeInclusive<usize> = 8..=256;
@@ -35,106 +32,13 @@ const FIRST_CUT: LastCut = LastCut {
     min_lesion_mm3: 3.0,
 };
 
-/// Model and engines, kept from one run to the next.
-#[derive(Default)]
-pub(super) struct Bench {
-    gpu: RefCell<Option<Gpu>>,
-    model: RefCell<Option<Rc<Model>>>,
-    pool: RefCell<Option<Hired>>,
-    /// Why WebGPU failed in this session, if it did.
-    gpu_failed: RefCell<Option<String>>,
-}
-
-/// A model whose weights are those its card speaks of.
-struct Model {
-    name: String,
-    card: Card,
-    weights: Rc<[u8]>,
-}
-
-/// The engines of a pool and what they were hired for.
-struct Hired {
-    model: Rc<Model>,
-    workers: usize,
-    allow_software: bool,
-    pool: Rc<Pool<Workers>>,
-}
-
-impl Bench {
-    async fn gpu(&self, scope: &DedicatedWorkerGlobalScope) -> Gpu {
-        let known = self.gpu.borrow().clone();
-        match known {
-            Some(gpu) => gpu,
-            None => {
-                let gpu = browser::gpu(scope).await;
-                *self.gpu.borrow_mut() = Some(gpu.clone());
-                gpu
-            }
-        }
-    }
-
-    async fn model(&self, scope: &DedicatedWorkerGlobalScope, name: &str) -> Result<Rc<Model>, ModelError> {
-        let name = directory(name)?;
-        let known = self.model.borrow().clone();
-        if let Some(model) = known.filter(|model| model.name == name) {
-            return Ok(model);
-        }
-        let card = browser::fetch(scope, &assets::url(&format!("{name}/card.json")), "card").await?;
-        let card = Card::read(&String::from_utf8_lossy(&card))?;
-        let weights = assets::url(&format!("{name}/weights.safetensors"));
-        let weights = browser::fetch(scope, &weights, "weights").await?;
-        card.verify(&weights)?;
-        let model = Rc::new(Model {
-            name: name.to_owned(),
-            card,
-            weights: weights.into(),
-        });
-        *self.model.borrow_mut() = Some(model.clone());
-        Ok(model)
-    }
-
-    /// The engines for a run: those of the last one if they fit.
-    fn pool(&self, setup: &Setup) -> Rc<Pool<Workers>> {
-        let mut hired = self.pool.borrow_mut();
-        if let Some(hired) = &*hired {
-            let fits = Rc::ptr_eq(&hired.model, &setup.model)
-                && hired.pool.kind() == setup.choice.engine
-                && hired.workers == setup.cpu_workers
-                && hired.allow_software == setup.allow_software;
-            if fits {
-                return hired.pool.clone();
-            }
-        }
-        let workers = Workers {
-            config: setup.model.card.config.to_string(),
-            weights: setup.model.weights.clone(),
-            allow_software: setup.allow_software,
-        };
-        let pool = Rc::new(Pool::new(workers, setup.choice.engine, setup.cpu_workers));
-        *hired = Some(Hired {
-            model: setup.model.clone(),
-            workers: setup.cpu_workers,
-            allow_software: setup.allow_software,
-            pool: pool.clone(),
-        });
-        pool
-    }
-
-    fn note_failure(&self, pool: &Pool<Workers>) {
-        if let Some(why) = pool.gpu_failed() {
-            *self.gpu_failed.borrow_mut() = Some(why);
-        }
-    }
-}
-
 /// Everything that is decided before the first patch.
 struct Setup {
     model: Rc<Model>,
     choice: Choice,
     prepared: Rc<Prepared>,
     settings: Settings,
-    cpu_workers: usize,
-    allow_software: bool,
+    team: Team,
     plan: Plan,
 }
 
@@ -165,7 +69,9 @@ impl Desk {
                 return;
             }
             desk.say(case, FromDesk::Planned(setup.plan.clone()));
-            let trial = setup.plan.seconds.is_none() && setup.choice.warning.is_none();
+            // An emulated GPU may take minutes, and a run in progress times itself.
+            let trial =
+                setup.plan.seconds.is_none() && setup.choice.warning.is_none() && desk.runs.get() == 0;
             if trial && desk.time_one_patch(&setup).await && newest() {
                 // The GPU may have failed meanwhile, so everything is decided anew.
                 if let Ok(setup) = desk.setup(&asked, |_| {}).await {
@@ -185,9 +91,11 @@ impl Desk {
         let (stop, registration) = AbortHandle::new_pair();
         *self.stop.borrow_mut() = Some(stop);
         let desk = self.clone();
+        desk.runs.set(desk.runs.get() + 1);
         spawn_local(async move {
-            let run = Abortable::new(desk.run(&asked, case), registration);
-            if let Ok(Err(problem)) = run.await {
+            let end = Abortable::new(desk.run(&asked, case), registration).await;
+            desk.runs.set(desk.runs.get() - 1);
+            if let Ok(Err(problem)) = end {
                 desk.fail(case, &problem);
             }
             desk.rest();
@@ -198,7 +106,7 @@ impl Desk {
         let start = Instant::now();
         let stage = |stage| self.say(case, progress(pipeline::Progress::of(stage), None));
         let mut setup = self.setup(asked, stage).await?;
-        let pool = self.bench.pool(&setup);
+        let pool = self.bench.pool(&setup.model, setup.team);
         let desk = self.clone();
         let workload = setup.workload(EngineKind::Cpu);
         pool.listen(move |event| match event {
@@ -289,7 +197,7 @@ impl Desk {
             EngineChoice::Use(EngineKind::Cpu) => Gpu::Missing,
             _ => self.bench.gpu(&self.scope).await,
         };
-        let choice = choose(asked.engine, &gpu, self.bench.gpu_failed.borrow().as_deref());
+        let choice = choose(asked.engine, &gpu, self.bench.gpu_failed().as_deref());
         let patch = asked.patch.unwrap_or(model.card.patch);
         if !PATCHES.contains(&patch) {
             return Err(format!(
@@ -316,9 +224,13 @@ impl Desk {
         let tiles = tiles.len() * settings.orientations().len();
 
         let engine_bytes = model.card.engine_bytes(patch);
-        let cpu_workers = self.memory.pool(browser::processors(&self.scope), engine_bytes);
-        let workers = match choice.engine {
-            EngineKind::Cpu => cpu_workers.min(tiles.max(1)),
+        let team = Team {
+            engine: choice.engine,
+            cpu_workers: self.memory.pool(browser::processors(&self.scope), engine_bytes),
+            allow_software: asked.engine == EngineChoice::Use(EngineKind::WebGpu),
+        };
+        let workers = match team.engine {
+            EngineKind::Cpu => team.cpu_workers.min(tiles.max(1)),
             EngineKind::WebGpu => 1,
         };
         let native = case.native().map_err(|e| e.to_string())?;
@@ -340,21 +252,19 @@ impl Desk {
             bytes,
         };
         drop(case);
-        let allow_software = asked.engine == EngineChoice::Use(EngineKind::WebGpu);
         Ok(Setup {
             model,
             choice,
             prepared,
             settings,
-            cpu_workers,
-            allow_software,
+            team,
             plan,
         })
     }
 
     /// Starts an engine ahead of the run and times it on a patch of zeros. True if there is something new to say.
     async fn time_one_patch(self: &Rc<Self>, setup: &Setup) -> bool {
-        let pool = self.bench.pool(setup);
+        let pool = self.bench.pool(&setup.model, setup.team);
         let desk = self.clone();
         let workload = setup.workload(EngineKind::Cpu);
         pool.listen(move |event| {
@@ -369,15 +279,15 @@ impl Desk {
             }
         });
         let side = setup.settings.patch;
-        let ready = pool.ready().await;
+        let zeros = vec![0.0; Head::CHANNELS * side.pow(3)];
         // What fails here fails again in the run, which is where it is told.
-        let timed = ready.is_ok()
-            && pool
-                .predict(vec![0.0; Head::CHANNELS * side.pow(3)], side)
-                .await
-                .is_ok();
+        let mut well = pool.ready().await.is_ok();
+        // The first patch only warms the engine up.
+        for _ in 0..2 {
+            well = well && pool.predict(zeros.clone(), side).await.is_ok();
+        }
         self.bench.note_failure(&pool);
-        timed || pool.gpu_failed().is_some()
+        well || pool.gpu_failed().is_some()
     }
 
     /// Ends engines that have had no work for a while.
@@ -385,11 +295,9 @@ impl Desk {
         let (desk, plans) = (self.clone(), self.plans.get());
         spawn_local(async move {
             TimeoutFuture::new(REST_MS).await;
-            // Every run counts a plan, so an equal count means that nothing was asked since.
-            if desk.plans.get() == plans
-                && let Some(hired) = &*desk.bench.pool.borrow()
-            {
-                hired.pool.dismiss_idle();
+            // Every run counts as a plan, so an equal count means that nothing was asked since.
+            if desk.plans.get() == plans {
+                desk.bench.dismiss_idle();
             }
         });
     }
