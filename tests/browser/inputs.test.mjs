@@ -38,7 +38,7 @@ pageTest("says how many voxels were no numbers", {}, async ({ page, app }) => {
   await app.flair.setInputFiles(inputs.nan);
   await app.says("Ready");
   // 23 NaN and 7 infinite ones.
-  await page.getByText(/\b30\b.*(NaN|infinite|not numbers?|no numbers?)|23.*7/).first().waitFor();
+  await page.getByText(/\b30 voxels were not finite numbers/).first().waitFor();
 });
 
 pageTest("takes a T1 on another grid and says so", {}, async ({ page, app }) => {
