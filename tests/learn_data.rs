@@ -309,7 +309,7 @@ fn lesions_of_patches_are_brighter_than_their_surroundings() {
     for i in 0..120 {
         let patch = sampler.next_patch(i).unwrap();
         let lesion: Vec<usize> = (0..patch.label.len()).filter(|&i| patch.label[i] > 0.5).collect();
-        // z-scores, moved so that a ratio above 1 means brighter.
+        // Moved so that a ratio above 1 means brighter.
         let image: Vec<f32> = patch.image[..patch.label.len()]
             .iter()
             .map(|v| v + 20.0)

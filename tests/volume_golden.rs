@@ -64,6 +64,7 @@ struct Intensity {
     values: Vec<f32>,
     mask: Vec<bool>,
     percentiles: [f64; 6],
+    tissue: Vec<bool>,
     normalised: Vec<f64>,
 }
 
@@ -228,7 +229,7 @@ fn intensities_are_numpys() {
         data: case.values,
     };
     assert_close(
-        &intensity::normalise(&volume, &case.mask),
+        &intensity::normalise(&volume, &case.mask, &case.tissue),
         &case.normalised,
         2e-6,
         "normalised",

@@ -8,66 +8,190 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use equipoise::volume::nifti::{self, Limits};
-use equipoise::volume::{conform, intensity};
+use equipoise::volume::conform::{conform, to_native};
+use equipoise::volume::intensity::{Foreground, ForegroundKind, normalise, percentiles, tissue};
+use equipoise::volume::nifti::{self, Limits, Scan};
+use equipoise::volume::resample::{Interpolation, resample};
+use equipoise::volume::{Orientation, Volume, VolumeError, check};
+use nalgebra::{Matrix3, Matrix4, Vector3};
 
-fn scans(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
+fn data() -> Option<PathBuf> {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if !data.is_dir() {
+        eprintln!("skipped: no data");
+        return None;
+    }
+    Some(data)
+}
+
+fn scan(path: &Path) -> Scan {
+    nifti::read(&std::fs::read(path).unwrap(), &Limits::PAGE)
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// All NIfTI files below a folder, sorted.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
         if path.is_dir() {
-            scans(&path, found);
+            found.extend(files(&path));
         } else if path.to_string_lossy().ends_with(".nii.gz") {
             found.push(path);
         }
     }
+    found.sort();
+    found
 }
 
 #[test]
-fn every_real_scan_reads_conforms_and_normalises() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !data.is_dir() {
-        eprintln!("skipped: no data");
-        return;
-    }
-    let mut paths = Vec::new();
-    for folder in [
-        "open_ms/labelled/sub-19",
+fn every_real_scan_can_be_prepared() {
+    let Some(data) = data() else { return };
+    let folders = [
+        "open_ms/labelled",
         "open_ms/raw_longitudinal",
         "isbi2015_eval_only",
-    ] {
-        scans(&data.join(folder), &mut paths);
-    }
-    paths.sort();
-    assert!(paths.len() > 10, "{} scans", paths.len());
+    ];
+    let paths: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| files(&data.join(folder)))
+        .collect();
+    assert!(paths.len() >= 20, "{} files", paths.len());
     for path in paths {
-        let bytes = std::fs::read(&path).unwrap();
-        let t = Instant::now();
-        let scan = nifti::read(&bytes, &Limits::PAGE).unwrap();
-        let read = t.elapsed();
-        let t = Instant::now();
-        let conformed = conform::conform(&scan.volume).unwrap();
-        let conform = t.elapsed();
-        let t = Instant::now();
-        let foreground = intensity::foreground(&conformed.volume);
-        let fg = t.elapsed();
-        let t = Instant::now();
-        let z = intensity::normalise(&conformed.volume, &foreground);
-        let share = foreground.iter().filter(|f| **f).count() as f64 / foreground.len() as f64;
-        assert!(z.iter().all(|v| v.is_finite()));
-        println!(
-            "{} {} {:?} {:?} {:?} -> {:?} fg {share:.3} z {:.2}..{:.2} read {read:?} conform {conform:?} fg {fg:?} norm {:?} {:?}",
-            path.file_name().unwrap().to_string_lossy(),
-            scan.header.datatype_name(),
-            scan.header.orientation(),
-            scan.header.shape(),
-            scan.header.spacing().map(|s| (s * 1e3).round() / 1e3),
-            conformed.volume.grid.shape,
-            z.iter().copied().fold(0.0, f32::min),
-            z.iter().copied().fold(0.0, f32::max),
-            t.elapsed(),
-            scan.notes,
+        let what = path.display();
+        let scan = scan(&path);
+        assert!(scan.notes.is_empty(), "{what}: {:?}", scan.notes);
+        if path.to_string_lossy().contains("mask") {
+            assert!(
+                matches!(check(&scan.volume), Err(VolumeError::LooksLikeMask { .. })),
+                "{what}"
+            );
+            continue;
+        }
+        check(&scan.volume).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let conformed = conform(&scan.volume).unwrap();
+        let grid = &conformed.volume.grid;
+        assert_eq!(Orientation::of(&grid.affine), Orientation::RAS, "{what}");
+        let foreground = Foreground::find(&conformed.volume);
+        let expected = if path.to_string_lossy().contains("labelled") {
+            assert!(!conformed.interpolated, "{what}");
+            assert_eq!(
+                to_native(&clamped(&conformed.volume), &scan.volume.grid).unwrap(),
+                clamped(&scan.volume).data
+            );
+            ForegroundKind::Stripped
+        } else {
+            ForegroundKind::Outlined
+        };
+        // The outline is made for FLAIR.
+        if !path.to_string_lossy().contains("T1W") {
+            assert_eq!(foreground.kind, expected, "{what}");
+            let voxels = foreground.mask.iter().filter(|m| **m).count();
+            let millilitres = voxels as f64 * grid.voxel_volume() / 1000.0;
+            assert!(
+                (900.0..2000.0).contains(&millilitres),
+                "{what}: a brain of {millilitres} mL"
+            );
+        }
+        if !path.to_string_lossy().contains("FLAIR") && !path.to_string_lossy().contains("flair") {
+            continue;
+        }
+        let tissue = tissue(&conformed.volume, &foreground.mask);
+        let scaled = normalise(&conformed.volume, &foreground.mask, &tissue);
+        let bright: Vec<f32> = (0..tissue.len())
+            .filter(|&i| tissue[i])
+            .map(|i| scaled[i])
+            .collect();
+        let [median] = percentiles(&bright, [50.0]).unwrap();
+        assert!(median.abs() < 1e-6, "{what}: {median}");
+        let voxels = foreground.mask.iter().filter(|m| **m).count();
+        let share = bright.len() as f64 / voxels as f64;
+        assert!(
+            (0.4..1.0).contains(&share),
+            "{what}: {share} of the foreground is tissue"
         );
     }
+}
+
+fn clamped(volume: &Volume) -> Volume {
+    let data = volume.data.iter().map(|v| v.clamp(0.0, 1.0)).collect();
+    Volume {
+        grid: volume.grid.clone(),
+        data,
+    }
+}
+
+/// The transform of an ITK text file (`MatrixOffsetTransformBase`), in RAS millimetres.
+fn itk(path: &Path) -> Matrix4<f64> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let numbers = |key: &str| -> Vec<f64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.split_whitespace()
+            .map(|word| word.parse().unwrap())
+            .collect()
+    };
+    let (parameters, centre) = (numbers("Parameters:"), numbers("FixedParameters:"));
+    let linear = Matrix3::from_row_slice(&parameters[..9]);
+    let centre = Vector3::from_row_slice(&centre);
+    let offset = Vector3::from_row_slice(&parameters[9..]) + centre - linear * centre;
+    let mut transform = Matrix4::identity();
+    transform.fixed_view_mut::<3, 3>(0, 0).copy_from(&linear);
+    transform.fixed_view_mut::<3, 1>(0, 3).copy_from(&offset);
+    let lps = Matrix4::from_diagonal(&[-1.0, -1.0, 1.0, 1.0].into());
+    lps * transform * lps
+}
+
+/// Every FLAIR scan with skull that has a brain mask, and that mask (in the FLAIR's world).
+fn scans_with_brain_masks(data: &Path) -> Vec<(String, Scan, Volume)> {
+    let mut cases = Vec::new();
+    for name in ["training01", "training04"] {
+        let folder = data.join("isbi2015_eval_only").join(name);
+        let mask = scan(&folder.join("brainmask_t1space.nii.gz")).volume;
+        cases.push((name.to_owned(), scan(&folder.join("flair_raw.nii.gz")), mask));
+    }
+    for flair in files(&data.join("open_ms/raw_longitudinal")) {
+        let session = flair.parent().unwrap();
+        let mask = session.parent().unwrap().join("common_space_brainmask.nii.gz");
+        if flair.file_name().unwrap() != "FLAIR.nii.gz" || !mask.exists() {
+            continue;
+        }
+        let mut mask = scan(&mask).volume;
+        let study = std::fs::read_dir(session)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let transform = study
+            .filter(|p| p.to_string_lossy().ends_with("_FLAIR_to_common_space.txt"))
+            .last()
+            .unwrap();
+        // ITK's transforms map points of the fixed image (the common space) to points of the moving one.
+        mask.grid.affine = itk(&transform) * mask.grid.affine;
+        cases.push((session.display().to_string(), scan(&flair), mask));
+    }
+    cases
+}
+
+#[test]
+fn brains_are_outlined_as_the_published_masks_have_them() {
+    let Some(data) = data() else { return };
+    let cases = scans_with_brain_masks(&data);
+    assert!(cases.len() >= 11);
+    let mut all = Vec::new();
+    for (name, flair, mask) in cases {
+        let conformed = conform(&flair.volume).unwrap().volume;
+        let truth = resample(&mask, &conformed.grid, Interpolation::Nearest, 0.0).unwrap();
+        let found = Foreground::find(&conformed);
+        let (mut both, mut sum) = (0usize, 0usize);
+        for (&found, &truth) in found.mask.iter().zip(&truth.data) {
+            both += usize::from(found && truth > 0.0);
+            sum += usize::from(found) + usize::from(truth > 0.0);
+        }
+        let dice = 2.0 * both as f64 / sum as f64;
+        println!("{name}: {:?}, Dice {dice:.3}", found.kind);
+        assert!(dice > 0.85, "{name}: {dice}");
+        all.push(dice);
+    }
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    println!("mean of {}: {mean:.3}", all.len());
+    assert!(mean > 0.92, "{mean}");
 }

@@ -61,10 +61,11 @@ impl Case {
             data,
         });
         let foreground = intensity::foreground(&flair);
+        let tissue = intensity::tissue(&flair, &foreground);
         Self {
             origin,
             shape: head.shape,
-            images: [&flair, &t1].map(|image| intensity::normalise(image, &foreground)),
+            images: [&flair, &t1].map(|image| intensity::normalise(image, &foreground, &tissue)),
             lesions: head.lesions,
             lesion_voxels,
             brain_voxels,

@@ -19,8 +19,8 @@ impl Head {
 
     /// Puts the channels of a head together; each has one value per voxel of `grid`, x fastest.
     ///
-    /// Intensities are z-scores over the foreground, so that zero, which stands for what is missing (a T1, the world
-    /// outside the scan), is the mean.
+    /// Intensities are those of [`normalise`](crate::volume::intensity::normalise): zero, which stands for what is
+    /// missing (a T1, the world outside the scan), is the median of the brain's tissue.
     ///
     /// # Errors
     /// [`PipelineError::Tiling`] if an array does not fit the grid, [`PipelineError::NoForeground`] if there is

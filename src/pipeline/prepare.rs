@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Head, PipelineError};
 use crate::volume::conform::{conform, to_native};
+use crate::volume::intensity::{self, Foreground};
 use crate::volume::nifti::{Header, Scan};
 use crate::volume::resample::{Interpolation, coverage, resample};
-use crate::volume::{Grid, Volume, VolumeError, intensity};
+use crate::volume::{Grid, Volume, VolumeError};
 
 /// Least share of the FLAIR's field of view that a T1 must cover. Low, because a T1 cropped to the head may cover
 /// little of a FLAIR with much air around it.
@@ -139,7 +140,7 @@ pub fn fits(flair: &Grid, t1: &Grid) -> Result<Option<String>, PrepareError> {
 ///
 /// The FLAIR is conformed to RAS 1 mm ([`conform`]), its foreground found and its intensities normalised there
 /// ([`intensity`]). The T1 goes to the conformed FLAIR's grid in a single interpolation and is normalised over the
-/// part of that foreground where it has voxels; elsewhere it is 0, the mean, which is also how the network is told
+/// part of that foreground where it has voxels; elsewhere it is 0, the tissue's median, which is also how the network is told
 /// that there is no T1.
 ///
 /// # Errors
@@ -164,8 +165,13 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
                 .to_owned(),
         );
     }
-    let foreground = intensity::foreground(&conformed.volume);
-    let first = intensity::normalise(&conformed.volume, &foreground);
+    let Foreground {
+        mask: foreground,
+        kind,
+    } = Foreground::find(&conformed.volume);
+    notes.extend(kind.note().map(str::to_owned));
+    let tissue = intensity::tissue(&conformed.volume, &foreground);
+    let first = intensity::normalise(&conformed.volume, &foreground, &tissue);
     let grid = conformed.volume.grid;
     drop(conformed.volume.data);
     let second = match t1 {
@@ -177,7 +183,7 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
             check(&t1.volume)?;
             notes.extend(fits(&flair.volume.grid, &t1.volume.grid)?);
             notes.extend(covers_head(&grid, &foreground, &t1.volume.grid)?);
-            Some(second_channel(&t1.volume, &grid, &foreground)?)
+            Some(second_channel(&t1.volume, &grid, [&foreground, &tissue])?)
         }
     };
     Ok(Prepared {
@@ -188,7 +194,11 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
 }
 
 /// The T1 on the head's grid, normalised where it has voxels and 0 elsewhere.
-fn second_channel(t1: &Volume, grid: &Grid, foreground: &[bool]) -> Result<Vec<f32>, VolumeError> {
+fn second_channel(
+    t1: &Volume,
+    grid: &Grid,
+    [foreground, tissue]: [&[bool]; 2],
+) -> Result<Vec<f32>, VolumeError> {
     // A scan that was read holds no NaN, so NaN marks what lies outside it.
     let mut resampled = resample(t1, grid, Interpolation::Linear, f32::NAN)?;
     let mut inside = foreground.to_vec();
@@ -198,7 +208,7 @@ fn second_channel(t1: &Volume, grid: &Grid, foreground: &[bool]) -> Result<Vec<f
             *inside = false;
         }
     }
-    Ok(intensity::normalise(&resampled, &inside))
+    Ok(intensity::normalise(&resampled, &inside, tissue))
 }
 
 /// Whether a T1 on grid `t1` covers enough of the head; a sentence if it does not cover all.

@@ -5,7 +5,7 @@ use super::{TilingError, clip};
 /// Cuts the patch of `side^3` voxels that starts at `origin` out of every channel.
 ///
 /// `channels` are volumes of `shape` voxels, x fastest. The patch is `channels * side^3` values, channel slowest, x
-/// fastest; what lies outside the volume is zero (the foreground's mean, once intensities are z-scores).
+/// fastest; what lies outside the volume is zero (the tissue's median, once intensities are normalised).
 ///
 /// # Errors
 /// [`TilingError::Length`] if a channel has another number of voxels than `shape`.

@@ -3,6 +3,7 @@
 mod check;
 pub mod components;
 pub mod conform;
+pub mod distance;
 mod error;
 mod grid;
 pub mod intensity;

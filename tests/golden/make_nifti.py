@@ -258,12 +258,15 @@ mask = rng.random(1600) < 0.7
 inside = image_values[mask].astype(float)
 low, high = np.percentile(inside, [0.5, 99.5])
 clipped = np.clip(image_values.astype(float), low, high)
-z = (clipped - clipped[mask].mean()) / clipped[mask].std()
+tissue = image_values > 250
+centre = np.median(image_values[mask & tissue].astype(float))
+scaled = np.clip((clipped - centre) / (0.2 * (centre - low)), -5, 5)
 intensity = {
     "values": image_values.tolist(),
     "mask": mask.tolist(),
     "percentiles": np.percentile(inside, [0, 0.5, 37.3, 50, 99.5, 100]).tolist(),
-    "normalised": np.where(mask, z, 0).tolist(),
+    "tissue": tissue.tolist(),
+    "normalised": np.where(mask, scaled, 0).tolist(),
 }
 
 

@@ -12,6 +12,7 @@ use nalgebra::Matrix4;
 
 use super::{Grid, Volume, VolumeError};
 use axes::AxisAligned;
+pub(super) use oblique::gaussian;
 
 /// How a value between voxels is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

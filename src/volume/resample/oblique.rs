@@ -92,7 +92,7 @@ fn anti_aliased<'a>(volume: &'a Volume, map: &Matrix4<f64>) -> Cow<'a, [f32]> {
 }
 
 /// Gaussian smoothing along one axis, cut off at 4 sigma, the border voxel repeated outside.
-pub(super) fn gaussian(data: &[f32], shape: [usize; 3], axis: usize, sigma: f64) -> Vec<f32> {
+pub(in crate::volume) fn gaussian(data: &[f32], shape: [usize; 3], axis: usize, sigma: f64) -> Vec<f32> {
     let len = shape[axis];
     let radius = ((4.0 * sigma + 0.5) as usize).min(len.saturating_mul(4));
     let kernel: Vec<f64> = (0..=2 * radius)

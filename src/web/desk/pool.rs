@@ -92,6 +92,15 @@ struct State<E> {
     gpu_failed: Option<String>,
 }
 
+/// Which engine will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Want {
+    /// One that waits for work, or else a new one.
+    Any,
+    /// A new one: those that wait are as old as the one that just ended, and may end the same way. They make room.
+    Fresh,
+}
+
 /// Times a tile is tried on CPU engines: an engine that ends twice over the same tile will end a third time.
 const TRIES: usize = 2;
 
@@ -141,7 +150,7 @@ impl<S: Starter> Pool<S> {
     /// [`PredictError::Engine`] if no engine starts, neither GPU nor CPU.
     pub async fn ready(&self) -> Result<(), PredictError> {
         loop {
-            match self.lease().await {
+            match self.lease(Want::Any).await {
                 Ok(_) => return Ok(()),
                 // The GPU was given up; the CPU is next.
                 Err(PredictError::Lost(_)) => {}
@@ -163,13 +172,13 @@ impl<S: Starter> Pool<S> {
     }
 
     /// An engine to oneself, started if need be.
-    async fn lease(&self) -> Result<Lease<'_, S>, PredictError> {
+    async fn lease(&self, want: Want) -> Result<Lease<'_, S>, PredictError> {
         loop {
             let slot = self.slot().await;
             let kind = slot.kind;
             let idle = self.state.borrow_mut().idle.pop();
             if let Some(engine) = idle {
-                if engine.usable().await {
+                if want == Want::Any && engine.usable().await {
                     return Ok(Lease::new(slot, engine));
                 }
                 continue;
@@ -250,8 +259,9 @@ impl<S: Starter> Pool<S> {
 impl<S: Starter> Predictor for Pool<S> {
     async fn predict(&self, patch: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
         let mut tries = 0;
+        let mut want = Want::Any;
         loop {
-            let mut lease = self.lease().await?;
+            let mut lease = self.lease(want).await?;
             let kind = lease.slot.kind;
             let problem = match lease.predict(&patch, side).await {
                 Ok(answer) => match check(&answer.probabilities, side) {
@@ -275,6 +285,7 @@ impl<S: Starter> Predictor for Pool<S> {
                 return Err(PredictError::Engine(problem));
             }
             self.shrink();
+            want = Want::Fresh;
         }
     }
 

@@ -25,13 +25,15 @@ struct Stage {
     gpu_starts: Cell<bool>,
     cpu_refuses: Cell<usize>,
     wears_out: Cell<bool>,
+    /// Every engine dies over its tile of this number, counted from 1.
+    dies_at: Cell<usize>,
     started: RefCell<Vec<EngineKind>>,
     alive: Cell<usize>,
     most_alive: Cell<usize>,
     abandoned: Cell<usize>,
 }
 
-struct Fake(Rc<Stage>, Cell<bool>);
+struct Fake(Rc<Stage>, Cell<bool>, Cell<usize>);
 
 impl Drop for Fake {
     fn drop(&mut self) {
@@ -56,7 +58,12 @@ impl Future for Pause {
 
 impl Engine for Fake {
     async fn predict(&self, patch: &[f32], side: usize) -> Result<Answer, String> {
-        let act = self.0.acts.borrow_mut().pop_front().unwrap_or(Act::Answer);
+        self.2.set(self.2.get() + 1);
+        let act = if self.2.get() == self.0.dies_at.get() {
+            Act::Die
+        } else {
+            self.0.acts.borrow_mut().pop_front().unwrap_or(Act::Answer)
+        };
         Pause(false).await;
         match act {
             Act::Answer => Ok(Answer {
@@ -102,7 +109,7 @@ impl Starter for Stager {
         stage
             .most_alive
             .set(stage.most_alive.get().max(stage.alive.get()));
-        Ok(Fake(stage.clone(), Cell::new(true)))
+        Ok(Fake(stage.clone(), Cell::new(true), Cell::new(0)))
     }
 }
 
@@ -166,6 +173,16 @@ fn a_dead_engine_is_replaced_and_its_tile_tried_again() {
     let (stage, pool, _) = pool(EngineKind::Cpu, 2, &[Act::Answer, Act::Die]);
     assert!(all_right(&tiles(&pool, 6)));
     assert!(stage.most_alive.get() <= 2);
+}
+
+#[test]
+fn a_tile_is_tried_again_in_a_new_engine_not_in_one_as_old() {
+    for workers in 1..5 {
+        let (stage, pool, _) = pool(EngineKind::Cpu, workers, &[]);
+        stage.dies_at.set(2);
+        assert!(all_right(&tiles(&pool, 12)), "{workers} workers");
+        assert!(stage.most_alive.get() <= workers);
+    }
 }
 
 #[test]

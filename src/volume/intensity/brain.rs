@@ -1,0 +1,162 @@
+//! A rough outline of the brain in a scan with skull.
+
+use crate::volume::components::{Connectivity, label};
+use crate::volume::distance::{dilate, erode};
+use crate::volume::resample::{Interpolation, gaussian, resample};
+use crate::volume::{Grid, Volume};
+
+/// Voxel edge of the working grid in mm: fine enough for an outline, eight times faster than 1 mm.
+const WORKING_MM: f64 = 2.0;
+
+/// Brain tissue lies between these multiples of the head's median intensity. Below: fluid, bone, air. Above: fat, and
+/// the brightest lesions, which are holes that get filled.
+const BAND: [f32; 2] = [0.6, 1.6];
+
+/// Whatever hangs on the brain by bridges thinner than twice this is cut off (optic nerves, vessels, dura).
+const CUT_MM: f64 = 6.0;
+
+/// How much farther than it was shrunk the brain grows back.
+const REGROW_MM: f64 = 1.0;
+
+/// Furrows narrower than twice this are bridged.
+const CLOSE_MM: f64 = 8.0;
+
+/// Volumes of brain within a scan, in millilitres, that are believed.
+const PLAUSIBLE_ML: std::ops::Range<f64> = 600.0..2200.0;
+
+/// Outlines the brain of a FLAIR scan with skull; `None` if what is found cannot be one.
+///
+/// Tissue of medium brightness is shrunk by a ball until brain and scalp come apart, the largest piece is grown back
+/// and its furrows are closed. This is no substitute for a brain extraction by a trained network; it is there to find
+/// the intensities of the brain and to keep scalp and eyes out of the way. Measured on the 11 FLAIR scans of 8
+/// patients at hand that come with a brain mask: Dice 0.94 (0.88 to 0.96).
+pub(super) fn outline(volume: &Volume) -> Option<Vec<bool>> {
+    let grid = working_grid(&volume.grid)?;
+    let coarse = resample(volume, &grid, Interpolation::Linear, 0.0).ok()?;
+    let shape = grid.shape;
+
+    let lit: Vec<f32> = coarse.data.iter().copied().filter(|v| *v > 0.0).collect();
+    let air = air_threshold(&lit);
+    let tissue: Vec<f32> = lit.into_iter().filter(|v| *v > air).collect();
+    let [median] = super::percentiles(&tissue, [50.0])?;
+    let [low, high] = [(BAND[0] * median as f32).max(air), BAND[1] * median as f32];
+    let mut smooth = coarse.data;
+    for axis in 0..3 {
+        smooth = gaussian(&smooth, shape, axis, 0.5);
+    }
+    let band: Vec<bool> = smooth.iter().map(|v| (low..high).contains(v)).collect();
+
+    let voxels = |mm: f64| (mm / WORKING_MM) as f32;
+    let core = largest(
+        &padded(&band, shape, 1, |mask, shape| erode(mask, shape, voxels(CUT_MM))),
+        shape,
+    );
+    let regrown = dilate(&core, shape, voxels(CUT_MM + REGROW_MM));
+    let brain: Vec<bool> = regrown.iter().zip(&band).map(|(&r, &b)| r && b).collect();
+    let brain = largest(&brain, shape);
+    let margin = voxels(CLOSE_MM) as usize + 2;
+    let mut brain = padded(&brain, shape, margin, |mask, shape| {
+        erode(&dilate(mask, shape, voxels(CLOSE_MM)), shape, voxels(CLOSE_MM))
+    });
+    fill_holes(&mut brain, shape);
+
+    let millilitres = brain.iter().filter(|b| **b).count() as f64 * grid.voxel_volume() / 1000.0;
+    if !PLAUSIBLE_ML.contains(&millilitres) {
+        return None;
+    }
+    let share = Volume {
+        grid,
+        data: brain.into_iter().map(|b| f32::from(u8::from(b))).collect(),
+    };
+    let share = resample(&share, &volume.grid, Interpolation::Linear, 0.0).ok()?;
+    Some(share.data.into_iter().map(|s| s >= 0.5).collect())
+}
+
+/// The threshold between air and tissue. Where fat is much brighter than the brain, Otsu's threshold separates the fat
+/// from the rest; a second one, with the fat brought down to the first, then lies where it should. Where the first was
+/// right the second is lower, and noise in the air decides whether too low: the two are told apart by what lies between
+/// them, which is the brain or next to nothing.
+fn air_threshold(lit: &[f32]) -> f32 {
+    let first = super::foreground::otsu(lit);
+    let capped: Vec<f32> = lit.iter().map(|v| v.min(first)).collect();
+    let second = super::foreground::otsu(&capped);
+    let above = |t: f32| lit.iter().filter(|v| **v > t).count();
+    if above(second) > 2 * above(first) {
+        second
+    } else {
+        first
+    }
+}
+
+/// A grid of [`WORKING_MM`] along the volume's own axes; `None` if the volume is nothing that could hold a head.
+fn working_grid(grid: &Grid) -> Option<Grid> {
+    let extent = grid.extent();
+    if !extent.iter().all(|mm| (40.0..1000.0).contains(mm)) {
+        return None;
+    }
+    let spacing = grid.spacing();
+    let mut working = grid.clone();
+    for axis in 0..3 {
+        let column = grid.affine.column(axis) / spacing[axis];
+        working.shape[axis] = (extent[axis] / WORKING_MM).ceil() as usize;
+        working.affine.set_column(axis, &(column * WORKING_MM));
+        // The outer faces of the first voxels coincide.
+        let origin = working.affine.column(3) + column * ((WORKING_MM - spacing[axis]) / 2.0);
+        working.affine.set_column(3, &origin);
+    }
+    Some(working)
+}
+
+/// The largest piece of voxels that share faces.
+pub(super) fn largest(mask: &[bool], shape: [usize; 3]) -> Vec<bool> {
+    let pieces = label(mask, shape, Connectivity::Six);
+    let largest = pieces
+        .sizes
+        .iter()
+        .enumerate()
+        .max_by_key(|&(_, size)| size)
+        .map(|(i, _)| i as u32 + 1);
+    pieces
+        .labels
+        .iter()
+        .map(|&piece| Some(piece) == largest)
+        .collect()
+}
+
+/// Fills what is enclosed on all sides.
+fn fill_holes(mask: &mut [bool], shape: [usize; 3]) {
+    let [nx, ny, nz] = shape;
+    let gaps: Vec<bool> = mask.iter().map(|v| !v).collect();
+    let gaps = label(&gaps, shape, Connectivity::Six);
+    let mut open = vec![false; gaps.count() + 1];
+    for (i, &gap) in gaps.labels.iter().enumerate() {
+        let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
+        open[gap as usize] |= [x, y, z].contains(&0) || x + 1 == nx || y + 1 == ny || z + 1 == nz;
+    }
+    for (voxel, &gap) in mask.iter_mut().zip(&gaps.labels) {
+        *voxel |= gap != 0 && !open[gap as usize];
+    }
+}
+
+/// Applies an operation with `margin` empty voxels around the mask.
+fn padded(
+    mask: &[bool],
+    shape: [usize; 3],
+    margin: usize,
+    operation: impl Fn(&[bool], [usize; 3]) -> Vec<bool>,
+) -> Vec<bool> {
+    let wide = shape.map(|n| n + 2 * margin);
+    let row = |index: usize| {
+        let (y, z) = (index % shape[1], index / shape[1]);
+        margin + wide[0] * (y + margin + wide[1] * (z + margin))
+    };
+    let mut inner = vec![false; wide.iter().product()];
+    for (index, values) in mask.chunks_exact(shape[0]).enumerate() {
+        inner[row(index)..][..shape[0]].copy_from_slice(values);
+    }
+    let outer = operation(&inner, wide);
+    (0..shape[1] * shape[2])
+        .flat_map(|index| &outer[row(index)..][..shape[0]])
+        .copied()
+        .collect()
+}
