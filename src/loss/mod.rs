@@ -4,6 +4,9 @@ pub mod closed;
 #[cfg(feature = "net")]
 mod tensor;
 
+#[cfg(feature = "net")]
+pub use tensor::cross_entropy;
+
 use serde::{Deserialize, Serialize};
 
 /// Which loss a network is trained with.

@@ -15,7 +15,7 @@ impl Loss {
             Self::FBeta { beta, smooth } => f_beta(activation::sigmoid(logits), labels, beta, smooth),
             Self::Focal { alpha, gamma } => focal(activation::sigmoid(logits), labels, alpha, gamma),
             Self::GeneralizedDice => generalized_dice(activation::sigmoid(logits), labels),
-            Self::CrossEntropy => cross_entropy(logits, labels),
+            Self::CrossEntropy => cross_entropy(logits, labels, 1.0),
         }
     }
 }
@@ -60,9 +60,11 @@ fn generalized_dice<const D: usize>(p: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
     -((numerator + GENERALIZED_DICE_SMOOTH) / (denominator + GENERALIZED_DICE_SMOOTH)) + 1.0
 }
 
-/// Mean binary cross-entropy, from the logits so that it stays finite: `-g log s(z) - (1 - g) log s(-z)`.
-fn cross_entropy<const D: usize>(z: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
-    let lesion = activation::log_sigmoid(z.clone()) * g.clone();
+/// Mean over the voxels of the binary cross-entropy in which a lesion voxel counts `lesion_weight` times, from the logits
+/// so that it stays finite: `-w g log s(z) - (1 - g) log s(-z)`.
+#[must_use]
+pub fn cross_entropy<const D: usize>(z: Tensor<D>, g: Tensor<D>, lesion_weight: f64) -> Tensor<1> {
+    let lesion = activation::log_sigmoid(z.clone()) * g.clone() * lesion_weight;
     let rest = activation::log_sigmoid(-z) * (-g + 1.0);
     -(lesion + rest).mean()
 }
@@ -127,6 +129,24 @@ mod tests {
                 &labels,
             );
         }
+    }
+
+    #[test]
+    fn a_lesion_voxel_counts_as_often_as_asked() {
+        let device = Device::flex();
+        let z = [-3.0_f32, -0.5, 0.0, 1.5, 4.0];
+        let g = [1.0_f32, 0.0, 1.0, 0.0, 1.0];
+        let weighted = cross_entropy(
+            Tensor::<1>::from_floats(z, &device),
+            Tensor::from_floats(g, &device),
+            7.0,
+        );
+        let voxel = |(&z, &g): (&f32, &f32)| {
+            let p = 1.0 / (1.0 + (-f64::from(z)).exp());
+            if g > 0.5 { -7.0 * p.ln() } else { -(1.0 - p).ln() }
+        };
+        let expected = z.iter().zip(&g).map(voxel).sum::<f64>() / 5.0;
+        assert!((f64::from(weighted.into_scalar::<f32>()) - expected).abs() < 1e-5);
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub struct TrainConfig {
     /// Weight of the mean cross-entropy added to the loss. Where every probability has sunk to nothing an overlap loss has
     /// no gradient left; a little cross-entropy always has, and is negligible elsewhere.
     pub guard: f64,
+    /// How many times a lesion voxel counts in that cross-entropy. With 1, the few lesion voxels of a patient with small
+    /// lesions pull up less than all the others push down, and the network answers nothing for thousands of steps.
+    pub guard_lesion_weight: f64,
     /// The patches.
     pub data: DataConfig,
     /// Seed of weights, patches and dropout.
@@ -55,6 +58,7 @@ impl Default for TrainConfig {
                 smooth: 100.0,
             },
             guard: 1.0,
+            guard_lesion_weight: 20.0,
             data: DataConfig::default(),
             seed: 1,
             steps: 2000,
@@ -120,6 +124,13 @@ impl TrainConfig {
             self.guard,
             self.guard >= 0.0 && self.guard.is_finite(),
             "at least 0",
+        )?;
+        let weight = self.guard_lesion_weight;
+        check(
+            "guard_lesion_weight",
+            weight,
+            weight > 0.0 && weight.is_finite(),
+            "above 0",
         )?;
         check("clip", f64::from(self.clip), self.clip > 0.0, "above 0")?;
         let decay = f64::from(self.weight_decay);

@@ -12,7 +12,7 @@ pub use config::{TrainConfig, TrainConfigError};
 pub use watch::{Watch, WatchScore};
 
 use crate::learn::augment::patch::Patch;
-use crate::loss::Loss;
+use crate::loss::cross_entropy;
 use crate::net::{ConfigError, DenseNet};
 use average::Average;
 use burn::grad_clipping::GradientClippingConfig;
@@ -154,7 +154,8 @@ impl Trainer {
         let logits = self.net.forward(images, self.config.mode(self.step));
         let mut loss = self.config.loss.forward(logits.clone(), labels.clone());
         if self.config.guard > 0.0 {
-            loss = loss + Loss::CrossEntropy.forward(logits, labels) * self.config.guard;
+            let guard = cross_entropy(logits, labels, self.config.guard_lesion_weight);
+            loss = loss + guard * self.config.guard;
         }
         let value = loss.clone().without_autodiff().into_scalar::<f32>();
         if !value.is_finite() {
@@ -208,6 +209,7 @@ fn optimiser(config: &TrainConfig) -> ModuleOptimizer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loss::Loss;
     use crate::net::NetConfig;
 
     /// A bright ball on noise: learnable in a few steps.
