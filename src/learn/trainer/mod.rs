@@ -245,6 +245,8 @@ mod tests {
         TrainConfig {
             net,
             steps,
+            // The balance of recall and precision is the loss's alone.
+            guard_lesion_weight: 1.0,
             learning_rate: 1e-2,
             warmup: 5,
             freeze_from: steps * 3 / 4,

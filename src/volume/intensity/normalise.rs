@@ -12,11 +12,16 @@ const UNIT: f64 = 0.2;
 /// Intensities for the network are cut off at this many units.
 pub const LIMIT: f32 = 5.0;
 
-/// The foreground's bright class in a FLAIR (Otsu): parenchyma and lesions, without fluid, bone and air. One entry a
+/// The foreground's bright class in a FLAIR (by Otsu's threshold): parenchyma and lesions, without fluid, bone and air. One entry a
 /// voxel. Both channels are scaled by these voxels.
 #[must_use]
 pub fn tissue(flair: &Volume, foreground: &[bool]) -> Vec<bool> {
-    let threshold = otsu(&chosen(&flair.data, foreground));
+    let mut values = chosen(&flair.data, foreground);
+    // Most of the foreground is tissue. Capped at its median, lesions cannot become a class of their own.
+    if let Some([median]) = percentiles(&values, [50.0]) {
+        values.iter_mut().for_each(|v| *v = v.min(median as f32));
+    }
+    let threshold = otsu(&values);
     let bright = |(&value, &inside): (&f32, &bool)| inside && value > threshold;
     flair.data.iter().zip(foreground).map(bright).collect()
 }
