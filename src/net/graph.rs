@@ -68,6 +68,9 @@ impl DenseNet {
     /// Every side must be a multiple of [`NetConfig::side_multiple`].
     #[must_use]
     pub fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        if mode == Mode::Infer {
+            return self.infer(x);
+        }
         let mut x = self.stem.forward(x, mode);
         let mut skips = Vec::with_capacity(self.down.len());
         for (block, transition) in self.down.iter().zip(&self.transition_down) {
@@ -87,6 +90,48 @@ impl DenseNet {
         }
         self.head.forward(all)
     }
+
+    /// Inference without copies: each level has one buffer for its block on the way down and its block on the way up,
+    /// `[raised from below | input of the block down | its new maps | new maps of the block up]`, so that neither the
+    /// concatenations within a block nor the skip connection move anything.
+    fn infer(&self, x: Tensor<5>) -> Tensor<5> {
+        let mut x = self.stem.forward(x, Mode::Infer);
+        let mut levels = Vec::with_capacity(self.down.len());
+        for (block, transition) in self.down.iter().zip(&self.transition_down) {
+            let new = block.new_channels();
+            let (buffer, end) = roomy(x, new, 2 * new);
+            let buffer = block.infer(buffer, new, end);
+            x = transition.infer(buffer.clone(), new);
+            levels.push((buffer, end + new));
+        }
+        let new = self.centre.new_channels();
+        let (buffer, at) = roomy(x, 0, new);
+        let mut buffer = self.centre.infer(buffer, 0, at);
+        let mut below = buffer.clone().narrow(1, at, new);
+        for (transition, block) in self.transition_up.iter().zip(&self.up) {
+            let raised = transition.forward(below);
+            // There are as many levels as blocks on the way up.
+            let Some((level, at)) = levels.pop() else {
+                return self.head.forward(raised);
+            };
+            buffer = block.infer(put(level, raised, 0), 0, at);
+            below = buffer.clone().narrow(1, at, block.new_channels());
+        }
+        self.head.forward(buffer)
+    }
+}
+
+/// A buffer that holds `x` with room for `before` channels before it and `after` behind it; and where `x` ends.
+fn roomy(x: Tensor<5>, before: usize, after: usize) -> (Tensor<5>, usize) {
+    let [batch, channels, d, h, w] = x.dims();
+    let buffer = Tensor::zeros([batch, before + channels + after, d, h, w], &x.device());
+    (put(buffer, x, before), before + channels)
+}
+
+/// Writes `x` over the channels of `buffer` from `at` on.
+fn put(buffer: Tensor<5>, x: Tensor<5>, at: usize) -> Tensor<5> {
+    let [batch, channels, d, h, w] = x.dims();
+    buffer.slice_assign([0..batch, at..at + channels, 0..d, 0..h, 0..w], x)
 }
 
 #[cfg(test)]

@@ -66,13 +66,22 @@ impl NormRelu {
         }
     }
 
+    /// Scale and shift of each channel at inference.
+    fn folded(&self) -> (Tensor<1>, Tensor<1>) {
+        let gamma = self.gamma.val();
+        let device = gamma.device();
+        let rstd = self.variance.value().add_scalar(EPSILON).sqrt().recip();
+        let scale = gamma * rstd.to_device(&device);
+        let shift = self.beta.val() - self.mean.value().to_device(&device) * scale.clone();
+        (scale, shift)
+    }
+
     fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
         let mean = self.mean.value();
         let rstd = self.variance.value().add_scalar(EPSILON).sqrt().recip();
         match mode {
             Mode::Infer => {
-                let scale = self.gamma.val() * rstd.to_device(&x.device());
-                let shift = self.beta.val() - mean.to_device(&x.device()) * scale.clone();
+                let (scale, shift) = self.folded();
                 kernels::norm_relu(x, scale, shift)
             }
             Mode::Frozen { .. } => {
@@ -143,15 +152,7 @@ impl Conv1 {
     }
 
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let [batch, input, d, h, w] = x.dims();
-        let [output, _] = self.weight.dims();
-        let x = x.reshape([batch, input, d * h * w]);
-        self.weight
-            .val()
-            .unsqueeze::<3>()
-            .expand([batch, output, input])
-            .matmul(x)
-            .reshape([batch, output, d, h, w])
+        kernels::conv1(x, self.weight.val())
     }
 }
 
@@ -180,14 +181,9 @@ impl Halve {
         let cubes = x
             .reshape([batch, input, d, 2, h, 2, w, 2])
             .permute([0, 1, 3, 5, 7, 2, 4, 6]);
-        let cubes = cubes.reshape([batch, input * 8, d * h * w]);
-        let weight = self
-            .weight
-            .val()
-            .reshape([1, output, input * 8])
-            .expand([batch, output, input * 8]);
-        let y = weight.matmul(cubes) + self.bias.val().reshape([1, output, 1]);
-        activation::relu(y).reshape([batch, output, d, h, w])
+        let cubes = cubes.reshape([batch, input * 8, d, h, w]);
+        let weight = self.weight.val().reshape([output, input * 8]);
+        activation::relu(kernels::conv1(cubes, weight) + self.bias.val().reshape([1, output, 1, 1, 1]))
     }
 }
 
@@ -211,10 +207,8 @@ impl Double {
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let [batch, input, d, h, w] = x.dims();
         let [_, output, ..] = self.weight.dims();
-        let weight = self.weight.val().reshape([1, input, output * 8]).swap_dims(1, 2);
-        let cubes = weight
-            .expand([batch, output * 8, input])
-            .matmul(x.reshape([batch, input, d * h * w]));
+        let weight = self.weight.val().reshape([input, output * 8]).swap_dims(0, 1);
+        let cubes = kernels::conv1(x, weight);
         let cubes = cubes.reshape([batch, output, 8, d * h * w]) + self.bias.val().reshape([1, output, 1, 1]);
         let cubes = activation::relu(cubes).reshape([batch, output, 2, 2, 2, d, h, w]);
         cubes
@@ -256,6 +250,19 @@ impl DenseLayer {
         }
     }
 
+    /// Inference within a block's buffer: reads the channels from `from` on and writes the new ones from `at` on.
+    fn infer(&self, block: Tensor<5>, from: usize, at: usize) -> Tensor<5> {
+        let outer = self.norm1.folded();
+        let weight = self.conv3.weight.val();
+        if let (Some(conv), Some(norm)) = (&self.conv1, &self.norm3) {
+            let inner = kernels::norm_relu_conv1(block.clone(), from, outer, conv.weight.val());
+            return kernels::norm_relu_conv3_into(block, at, inner, norm.folded(), weight);
+        }
+        // Added to zero the channels are a tensor of their own, and the block's buffer is held once again.
+        let read = block.clone().narrow(1, from, at - from).add_scalar(0.0);
+        kernels::norm_relu_conv3_into(block, at, read, outer, weight)
+    }
+
     fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
         let mut x = self.norm1.forward(x, mode);
         if let (Some(conv), Some(norm)) = (&self.conv1, &self.norm3) {
@@ -284,6 +291,22 @@ impl DenseBlock {
             .map(|i| DenseLayer::new(config, input + i * config.growth, draw))
             .collect();
         Self { layers }
+    }
+
+    /// Number of new maps.
+    pub(super) fn new_channels(&self) -> usize {
+        self.layers.iter().map(|layer| layer.conv3.weight.dims()[0]).sum()
+    }
+
+    /// Inference within a buffer that holds the block's input in the channels from `from` on: the new maps are written
+    /// behind it, from channel `at` on, and nothing is copied.
+    pub(super) fn infer(&self, buffer: Tensor<5>, from: usize, mut at: usize) -> Tensor<5> {
+        self.layers.iter().fold(buffer, |buffer, layer| {
+            let buffer = layer.infer(buffer, from, at);
+            let [growth, ..] = layer.conv3.weight.dims();
+            at += growth;
+            buffer
+        })
     }
 
     /// The concatenation of the input and all new maps, and the new maps alone.
@@ -318,17 +341,14 @@ impl TransitionDown {
     }
 
     pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        max_pool2(self.conv.forward(self.norm.forward(x, mode)))
+        kernels::max_pool2(self.conv.forward(self.norm.forward(x, mode)))
     }
-}
 
-/// Maximum over 2x2x2 cubes.
-fn max_pool2(x: Tensor<5>) -> Tensor<5> {
-    let [batch, c, d, h, w] = x.dims();
-    let x = x.reshape([batch * c * d * h, w / 2, 2]).max_dim(2);
-    let x = x.reshape([batch * c * d, h / 2, 2, w / 2]).max_dim(2);
-    let x = x.reshape([batch * c, d / 2, 2, (h / 2) * (w / 2)]).max_dim(2);
-    x.reshape([batch, c, d / 2, h / 2, w / 2])
+    /// Inference on the channels of a block's buffer from `from` on.
+    pub(super) fn infer(&self, block: Tensor<5>, from: usize) -> Tensor<5> {
+        let maps = kernels::norm_relu_conv1(block, from, self.norm.folded(), self.conv.weight.val());
+        kernels::max_pool2(maps)
+    }
 }
 
 /// Transition up: transposed 3x3x3 convolution of stride 2 with bias and ReLU.

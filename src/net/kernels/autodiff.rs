@@ -33,6 +33,7 @@ macro_rules! pair {
     };
 }
 
+pair!(Conv1, conv1_dx, conv1_dw);
 pair!(Conv3, conv3_dx, conv3_dw);
 pair!(Up2, up2_dx, up2_dw);
 
@@ -71,6 +72,18 @@ impl<B: Kernels> Backward<B, 3> for NormRelu {
 }
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let y = B::conv1(x.primitive().clone(), w.primitive().clone());
+        match Conv1
+            .prepare::<C>([x.node(), w.node()])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish((x.into_primitive(), w.into_primitive()), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
     fn conv3(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
         let y = B::conv3(x.primitive().clone(), w.primitive().clone());
         match Conv3

@@ -130,6 +130,52 @@ impl Kernels for Flex {
         tensor(y, [batch, channels, extent[0], extent[1], extent[2]])
     }
 
+    fn norm_relu_conv1(
+        x: FloatTensor<Self>,
+        from: usize,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (batch, channels, extent) = split(&x);
+        let cin = w.shape()[1];
+        let (x, scale, shift) = (Values::new(x), Values::new(scale), Values::new(shift));
+        let voxels: usize = extent.iter().product();
+        let mut y = vec![0.0; batch * cin * voxels];
+        for (x, y) in x.get().chunks(channels * voxels).zip(y.chunks_mut(cin * voxels)) {
+            let used = &x[from * voxels..][..cin * voxels];
+            cpu::norm_relu(used, scale.get(), shift.get(), 1, y);
+        }
+        Self::conv1(tensor(y, [batch, cin, extent[0], extent[1], extent[2]]), w)
+    }
+
+    fn norm_relu_conv3_into(
+        mut block: FloatTensor<Self>,
+        at: usize,
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (_, channels, extent) = split(&block);
+        let [cout, cin, ..] = w.shape().dims::<5>();
+        let (x, w) = (Values::new(Self::norm_relu(x, scale, shift)), Values::new(w));
+        let voxels: usize = extent.iter().product();
+        if block.layout().contiguous_offsets() != Some((0, block.storage::<f32>().len())) {
+            block = block.to_contiguous();
+        }
+        let all: &mut [f32] = block.storage_mut();
+        for (x, y) in x
+            .get()
+            .chunks(cin * voxels)
+            .zip(all.chunks_mut(channels * voxels))
+        {
+            let maps = &mut y[at * voxels..][..cout * voxels];
+            cpu::forward(x, w.get(), cin, cout, extent, maps);
+        }
+        block
+    }
+
     fn channel_stats(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (batch, channels, _) = split(&x);
         tensor(

@@ -1,12 +1,14 @@
 //! The network's hot operators as an extension of burn.
 //!
-//! [`Kernels`] lists them. On the CPU backend (Flex) they are ours (`cpu`); on CubeCL backends (WebGPU, Vulkan)
-//! the default bodies compose burn's stock operators. The `autodiff` file gives the backward passes, so the same
+//! [`Kernels`] lists them. They are ours on the CPU backend (Flex; `cpu`) and on CubeCL backends (WebGPU, Vulkan; `cube`);
+//! where they are not, the default bodies compose burn's stock operators. The `autodiff` file gives the backward passes, so the same
 //! network code trains on any of them. The free functions below are what the network calls.
 
 #[cfg(feature = "learn")]
 mod autodiff;
 pub(crate) mod cpu;
+#[cfg(feature = "gpu")]
+mod cube;
 mod flex;
 
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions};
@@ -78,6 +80,75 @@ pub trait Kernels: Backend {
         let padded = Self::float_slice_assign(zeros, &slices, dy);
         let options = ConvTransposeOptions::new([2; 3], [0; 3], [0; 3], [1; 3], 1);
         Self::conv_transpose3d_weight_backward(x, w, padded, options)
+    }
+
+    /// 1x1x1 convolution, a matrix product over voxels; `w` is `[out, in]`.
+    fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, cin, d, h, wd] = x.shape().dims::<5>();
+        let cout = w.shape()[0];
+        let x = Self::float_reshape(x, Shape::from([batch, cin, d * h * wd]));
+        let w = Self::float_reshape(w, Shape::from([1, cout, cin]));
+        let w = Self::float_expand(w, Shape::from([batch, cout, cin]));
+        Self::float_reshape(Self::float_matmul(w, x), Shape::from([batch, cout, d, h, wd]))
+    }
+
+    /// Gradient of [`Kernels::conv1`] with respect to `x`.
+    fn conv1_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        Self::conv1(dy, Self::float_swap_dims(w, 0, 1))
+    }
+
+    /// Gradient of [`Kernels::conv1`] with respect to `w`.
+    fn conv1_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, cin, d, h, wd] = x.shape().dims::<5>();
+        let cout = w.shape()[0];
+        let rows = |t, channels| Self::float_reshape(t, Shape::from([batch, channels, d * h * wd]));
+        let product = Self::float_matmul(rows(dy, cout), Self::float_swap_dims(rows(x, cin), 1, 2));
+        Self::float_reshape(Self::float_sum_dim(product, 0), Shape::from([cout, cin]))
+    }
+
+    /// Maximum over 2x2x2 cubes; sides are even.
+    fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, c, d, h, w] = x.shape().dims::<5>();
+        let largest =
+            |x, shape: [usize; 4], dim| Self::float_max_dim(Self::float_reshape(x, Shape::from(shape)), dim);
+        let x = largest(x, [1, batch * c * d * h, w / 2, 2], 3);
+        let x = largest(x, [batch * c * d, h / 2, 2, w / 2], 2);
+        let x = largest(x, [batch * c, d / 2, 2, (h / 2) * (w / 2)], 2);
+        Self::float_reshape(x, Shape::from([batch, c, d / 2, h / 2, w / 2]))
+    }
+
+    /// [`Kernels::norm_relu`] and [`Kernels::conv1`] of the channels of `x` from `from` on, as many as `w` takes.
+    /// Not differentiable: inference only.
+    fn norm_relu_conv1(
+        x: FloatTensor<Self>,
+        from: usize,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [batch, _, d, h, wd] = x.shape().dims::<5>();
+        let cin = w.shape()[1];
+        let mut slices = [batch, 0, d, h, wd].map(|n| Slice::from(0..n as isize));
+        slices[1] = Slice::from(from as isize..(from + cin) as isize);
+        Self::conv1(Self::norm_relu(Self::float_slice(x, &slices), scale, shift), w)
+    }
+
+    /// [`Kernels::norm_relu`] and [`Kernels::conv3`] of `x`, written over the channels of `block` from `at` on. In place
+    /// where nobody else holds the block. Not differentiable: inference only.
+    fn norm_relu_conv3_into(
+        block: FloatTensor<Self>,
+        at: usize,
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [batch, _, d, h, wd] = x.shape().dims::<5>();
+        let cout = w.shape()[0];
+        let maps = Self::conv3(Self::norm_relu(x, scale, shift), w);
+        let mut slices = [batch, 0, d, h, wd].map(|n| Slice::from(0..n as isize));
+        slices[1] = Slice::from(at as isize..(at + cout) as isize);
+        Self::float_slice_assign(block, &slices, maps)
     }
 
     /// `max(0, x * scale + shift)`; `scale` and `shift` are `[channel]`. Not differentiable: inference only.
@@ -187,9 +258,6 @@ fn stock_norm_relu_backward<B: Kernels>(
     (dx, B::float_cat(params, 0))
 }
 
-#[cfg(feature = "gpu")]
-impl Kernels for burn_wgpu::CubeBackend {}
-
 /// 3x3x3 convolution, stride 1, zero padding 1: `x [batch, in, z, y, x]`, `w [out, in, 3, 3, 3]`.
 #[must_use]
 pub fn conv3(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
@@ -200,6 +268,54 @@ pub fn conv3(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
 #[must_use]
 pub fn up2(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
     Tensor::from_dispatch(Dispatch::up2(x.into_dispatch(), w.into_dispatch()))
+}
+
+/// 1x1x1 convolution: `w [out, in]`.
+#[must_use]
+pub fn conv1(x: Tensor<5>, w: Tensor<2>) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::conv1(x.into_dispatch(), w.into_dispatch()))
+}
+
+/// Maximum over 2x2x2 cubes; sides are even.
+#[must_use]
+pub fn max_pool2(x: Tensor<5>) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::max_pool2(x.into_dispatch()))
+}
+
+/// [`norm_relu`] and [`conv1`] of the channels from `from` on, as many as `w` takes; inference only.
+#[must_use]
+pub fn norm_relu_conv1(
+    x: Tensor<5>,
+    from: usize,
+    (scale, shift): (Tensor<1>, Tensor<1>),
+    w: Tensor<2>,
+) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::norm_relu_conv1(
+        x.into_dispatch(),
+        from,
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+        w.into_dispatch(),
+    ))
+}
+
+/// [`norm_relu`] and [`conv3`] of `x`, written over the channels of `block` from `at` on; inference only.
+#[must_use]
+pub fn norm_relu_conv3_into(
+    block: Tensor<5>,
+    at: usize,
+    x: Tensor<5>,
+    (scale, shift): (Tensor<1>, Tensor<1>),
+    w: Tensor<5>,
+) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::norm_relu_conv3_into(
+        block.into_dispatch(),
+        at,
+        x.into_dispatch(),
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+        w.into_dispatch(),
+    ))
 }
 
 /// `max(0, x * scale + shift)` per channel; inference only.

@@ -571,8 +571,9 @@ mod tests {
                 let mut y = vec![f32::NAN; cout * d * h * w];
                 run(level, &x, &k, cin, cout, extent, Weights::Forward, &mut y);
                 for (got, want) in y.iter().zip(&expected) {
-                    // 27 * 6 products of at most 1 each: f32 rounding stays under 162 * 2^-24.
-                    prop_assert!((f64::from(*got) - want).abs() < 1e-5, "{level:?}: {got} for {want}");
+                    // Up to 162 additions, each rounding a partial sum that with random signs stays below 30:
+                    // 162 * 30 * 2^-24. A tap in the wrong place is off by a thousand times that.
+                    prop_assert!((f64::from(*got) - want).abs() < 3e-4, "{level:?}: {got} for {want}");
                 }
             }
         }

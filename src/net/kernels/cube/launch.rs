@@ -1,0 +1,52 @@
+//! What every launch needs.
+
+use burn::tensor::Shape;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::client::Client;
+use cubecl::prelude::*;
+use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
+
+/// Scale and shift of each input channel, applied with ReLU while loading.
+pub(super) struct Norm {
+    pub(super) scale: CubeTensor,
+    pub(super) shift: CubeTensor,
+}
+
+/// Sizes as an array.
+pub(super) trait Shaped {
+    fn dims5(&self) -> [usize; 5];
+}
+
+impl Shaped for CubeTensor {
+    fn dims5(&self) -> [usize; 5] {
+        self.meta.shape().dims::<5>()
+    }
+}
+
+/// A contiguous tensor of anything, beside `like`.
+pub(super) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    empty_device_contiguous_dtype(
+        like.client.clone(),
+        like.device.clone(),
+        Shape::from(shape),
+        like.dtype,
+    )
+}
+
+/// Stand-ins for a scale and a shift that are not used: a kernel has the same bindings with and without, and WebGPU
+/// does not allow two of them to be one buffer.
+pub(super) fn nothing(like: &CubeTensor) -> (CubeTensor, CubeTensor) {
+    (empty(like, [1]), empty(like, [1]))
+}
+
+/// A contiguous tensor as a kernel's argument.
+pub(super) fn buffer(tensor: &CubeTensor) -> BufferArg {
+    tensor.clone().into_buffer_arg()
+}
+
+/// Enough workgroups for so many units.
+pub(super) fn grid(client: &Client, units: usize) -> (CubeCount, CubeDim) {
+    let dim = CubeDim::new(client, units);
+    (calculate_cube_count_elemwise(client, units, dim), dim)
+}

@@ -1,0 +1,189 @@
+//! The operators on CubeCL backends: our kernels under burn's tensors.
+//!
+//! Each kernel gives one unit a small tile of the output in registers, with all loops over it unrolled. Nothing is
+//! tuned at run time, so every shader is compiled once.
+
+mod conv1;
+mod conv3;
+mod launch;
+mod up2;
+
+use super::Kernels;
+use burn::backend::tensor::FloatTensor;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use launch::{Norm, Shaped, empty};
+
+impl Kernels for CubeBackend {
+    fn conv3(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (x, w) = (into_contiguous(x), into_contiguous(w));
+        let [batch, _, d, h, width] = x.dims5();
+        let y = empty(&x, [batch, w.dims5()[0], d, h, width]);
+        conv3::conv3_into(x, None, w, false, &y, 0);
+        y
+    }
+
+    fn conv3_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (dy, w) = (into_contiguous(dy), into_contiguous(w));
+        let [batch, _, d, h, width] = dy.dims5();
+        let dx = empty(&dy, [batch, w.dims5()[1], d, h, width]);
+        conv3::conv3_into(dy, None, w, true, &dx, 0);
+        dx
+    }
+
+    fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        up2::up2(into_contiguous(x), into_contiguous(w))
+    }
+
+    fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        conv1::conv1(into_contiguous(x), 0, None, into_contiguous(w))
+    }
+
+    fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        up2::max_pool2(into_contiguous(x))
+    }
+
+    fn norm_relu_conv1(
+        x: FloatTensor<Self>,
+        from: usize,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let norm = Norm {
+            scale: into_contiguous(scale),
+            shift: into_contiguous(shift),
+        };
+        conv1::conv1(into_contiguous(x), from, Some(norm), into_contiguous(w))
+    }
+
+    fn norm_relu_conv3_into(
+        block: FloatTensor<Self>,
+        at: usize,
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let norm = Norm {
+            scale: into_contiguous(scale),
+            shift: into_contiguous(shift),
+        };
+        // Nobody else may see the buffer change.
+        let block = if block.can_mut() { block } else { block.copy() };
+        conv3::conv3_into(
+            into_contiguous(x),
+            Some(norm),
+            into_contiguous(w),
+            false,
+            &block,
+            at,
+        );
+        block
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The kernels against those of the CPU backend, over odd sizes, on whatever adapter there is.
+    use crate::net::Engine;
+    use crate::net::kernels;
+    use burn::tensor::{Device, Tensor, TensorData};
+    use proptest::prelude::*;
+    use std::sync::OnceLock;
+
+    fn gpu() -> Option<&'static Device> {
+        static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
+        DEVICE
+            .get_or_init(|| match pollster::block_on(Engine::gpu()) {
+                Ok(engine) => Some(engine.device().clone()),
+                Err(why) => {
+                    eprintln!("skipped: no GPU adapter ({why})");
+                    None
+                }
+            })
+            .as_ref()
+    }
+
+    fn values<const D: usize>(shape: [usize; D], seed: usize) -> TensorData {
+        let n = shape.iter().product();
+        let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
+        TensorData::new((0..n).map(value).collect::<Vec<f32>>(), shape)
+    }
+
+    fn agree(what: &str, operator: impl Fn(&Device) -> Tensor<5>) {
+        let Some(gpu) = gpu() else { return };
+        let data = |device: &Device| operator(device).into_data();
+        let (ours, expected) = (data(gpu), data(&Device::flex()));
+        assert_eq!(ours.shape(), expected.shape(), "{what}");
+        let (ours, expected): (Vec<f32>, Vec<f32>) =
+            (ours.try_to_vec().unwrap(), expected.try_to_vec().unwrap());
+        let scale = expected.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
+        for (i, (a, b)) in ours.iter().zip(&expected).enumerate() {
+            // f32 sums of up to a few thousand products, in another order.
+            assert!(
+                (a - b).abs() <= 1e-5 * scale,
+                "{what}: element {i} is {a}, not {b}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn convolutions_are_those_of_the_cpu(
+            batch in 1_usize..3, cin in 1_usize..14, cout in 1_usize..14,
+            [d, h, w] in prop::array::uniform3(1_usize..12), seed in 0_usize..1000,
+        ) {
+            let tensor = |shape: [usize; 5], s, device: &Device| Tensor::<5>::from_data(values(shape, s), device);
+            let x = |device: &Device| tensor([batch, cin, d, h, w], seed, device);
+            agree("conv3", |on| kernels::conv3(x(on), tensor([cout, cin, 3, 3, 3], seed + 1, on)));
+            agree("up2", |on| kernels::up2(x(on), tensor([cin, cout, 3, 3, 3], seed + 2, on)));
+            agree("conv1", |on| {
+                kernels::conv1(x(on), Tensor::<2>::from_data(values([cout, cin], seed + 3), on))
+            });
+        }
+
+        #[test]
+        fn steps_of_a_dense_layer_are_those_of_the_cpu(
+            batch in 1_usize..3, room in 0_usize..5, cin in 1_usize..10, cout in 1_usize..10,
+            [d, h, w] in prop::array::uniform3(1_usize..12), seed in 0_usize..1000,
+        ) {
+            let vector = |n: usize, s, on: &Device| Tensor::<1>::from_data(values([n], s), on);
+            let norm = |on: &Device| (vector(cin, seed, on), vector(cin, seed + 1, on));
+            let total = room + cin + cout;
+            let block = |on: &Device| Tensor::<5>::from_data(values([batch, total, d, h, w], seed + 2), on);
+            agree("norm_relu_conv1", |on| {
+                let w = Tensor::<2>::from_data(values([cout, cin], seed + 3), on);
+                kernels::norm_relu_conv1(block(on), room, norm(on), w)
+            });
+            agree("norm_relu_conv3_into", |on| {
+                let x = Tensor::<5>::from_data(values([batch, cin, d, h, w], seed + 4), on);
+                let w = Tensor::<5>::from_data(values([cout, cin, 3, 3, 3], seed + 5), on);
+                kernels::norm_relu_conv3_into(block(on), room, x, norm(on), w)
+            });
+        }
+    }
+
+    #[test]
+    fn a_block_that_others_hold_is_not_changed() {
+        let Some(gpu) = gpu() else { return };
+        let ones = Tensor::<5>::ones([1, 5, 4, 4, 4], gpu);
+        let x = Tensor::<5>::ones([1, 2, 4, 4, 4], gpu);
+        let norm = (Tensor::ones([2], gpu), Tensor::ones([2], gpu));
+        let w = Tensor::<5>::ones([2, 2, 3, 3, 3], gpu);
+        let changed = kernels::norm_relu_conv3_into(ones.clone(), 1, x, norm, w);
+        assert_eq!(ones.sum().into_scalar::<f32>(), 320.0);
+        assert!(changed.sum().into_scalar::<f32>() > 1000.0);
+    }
+
+    #[test]
+    fn maxima_are_those_of_the_cpu() {
+        for shape in [[1, 1, 2, 2, 2], [2, 3, 4, 6, 10], [1, 5, 12, 2, 8]] {
+            agree("max_pool2", |on| {
+                kernels::max_pool2(Tensor::<5>::from_data(values(shape, 5), on))
+            });
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Transposed 3x3x3 convolution of stride 2, and the maximum over 2x2x2 cubes, on CubeCL devices.
+
+use super::launch::{Shaped, buffer, empty, grid};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// Voxels of an input row that one unit spreads.
+const RUN: usize = 2;
+/// Output channels that one unit computes.
+const OUTS: usize = 2;
+
+#[derive(CubeLaunch, CubeType, Clone, Copy)]
+struct Dims {
+    units: usize,
+    cin: usize,
+    cout: usize,
+    /// The smaller of the two sides.
+    d: usize,
+    h: usize,
+    w: usize,
+    runs: usize,
+    groups: usize,
+}
+
+/// One unit computes the 2x2x2 cubes of output that start at `run` input voxels. Output 2 i is reached from input i by tap 0
+/// and from i - 1 by tap 2, output 2 i + 1 from input i by tap 1.
+#[cube(launch_unchecked)]
+fn up2_kernel(
+    x: &[f32],
+    w: &[f32],
+    y: &mut [f32],
+    dims: Dims,
+    #[comptime] run: usize,
+    #[comptime] outs: usize,
+) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let x0 = ABSOLUTE_POS % dims.runs * run;
+    let rest = ABSOLUTE_POS / dims.runs;
+    let y0 = rest % dims.h;
+    let rest = rest / dims.h;
+    let z0 = rest % dims.d;
+    let rest = rest / dims.d;
+    let group = rest % dims.groups;
+    let batch = rest / dims.groups;
+
+    // [out][z parity][y parity][2 run voxels]
+    let mut sums = Array::<f32>::new(outs * 4 * 2 * run);
+    for ci in 0..dims.cin {
+        #[unroll]
+        for bz in 0..2usize {
+            #[unroll]
+            for by in 0..2usize {
+                // This row (0) or the one before it (1); zero outside.
+                let inside = z0 >= bz && y0 >= by;
+                let from = (((batch * dims.cin + ci) * dims.d + z0 - select(inside, bz, 0usize)) * dims.h
+                    + y0
+                    - select(inside, by, 0usize))
+                    * dims.w
+                    + x0;
+                let mut row = Array::<f32>::new(run + 1);
+                row[0] = select(
+                    inside && x0 >= 1,
+                    x[from - select(x0 >= 1, 1usize, 0usize)],
+                    0.0f32,
+                );
+                #[unroll]
+                for i in 0..run {
+                    let at = min(x0 + i, dims.w - 1) - x0;
+                    row[i + 1] = select(inside, x[from + at], 0.0f32);
+                }
+                #[unroll]
+                for o in 0..outs {
+                    let taps = (ci * dims.cout + min(group * outs + o, dims.cout - 1)) * 27;
+                    // The row before reaches even outputs by tap 2; this row reaches even ones by tap 0, odd ones by tap 1.
+                    #[unroll]
+                    for pz in 0..2 - bz {
+                        #[unroll]
+                        for py in 0..2 - by {
+                            let kz = comptime!(if bz == 1 { 2 } else { pz });
+                            let ky = comptime!(if by == 1 { 2 } else { py });
+                            let tap = taps + comptime!((kz * 3 + ky) * 3);
+                            let (w0, w1, w2) = (w[tap], w[tap + 1], w[tap + 2]);
+                            let out = comptime!(((o * 2 + pz) * 2 + py) * 2 * run);
+                            #[unroll]
+                            for i in 0..run {
+                                sums[out + 2 * i] += row[i + 1] * w0 + row[i] * w2;
+                                sums[out + 2 * i + 1] += row[i + 1] * w1;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    #[unroll]
+    for o in 0..outs {
+        let co = group * outs + o;
+        if co < dims.cout {
+            #[unroll]
+            for pz in 0..2usize {
+                #[unroll]
+                for py in 0..2usize {
+                    let plane = (batch * dims.cout + co) * dims.d * 2 + z0 * 2 + pz;
+                    let to = (plane * dims.h * 2 + y0 * 2 + py) * dims.w * 2 + x0 * 2;
+                    #[unroll]
+                    for i in 0..2 * run {
+                        if x0 * 2 + i < dims.w * 2 {
+                            y[to + i] = sums[((o * 2 + pz) * 2 + py) * 2 * run + i];
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Transposed convolution of `x [batch, cin, d, h, w]` with `w [cin, cout, 3, 3, 3]`.
+pub(super) fn up2(x: CubeTensor, w: CubeTensor) -> CubeTensor {
+    let [batch, cin, d, h, width] = x.dims5();
+    let cout = w.dims5()[1];
+    let (runs, groups) = (width.div_ceil(RUN), cout.div_ceil(OUTS));
+    let units = batch * groups * d * h * runs;
+    let y = empty(&x, [batch, cout, 2 * d, 2 * h, 2 * width]);
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
+    unsafe {
+        up2_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(&x),
+            buffer(&w),
+            buffer(&y),
+            DimsLaunch::new(units, cin, cout, d, h, width, runs, groups),
+            RUN,
+            OUTS,
+        );
+    }
+    y
+}
+
+/// One unit finds one maximum.
+#[cube(launch_unchecked)]
+fn max_pool2_kernel(x: &[f32], y: &mut [f32], dims: Dims) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let x0 = ABSOLUTE_POS % dims.w;
+    let rest = ABSOLUTE_POS / dims.w;
+    let y0 = rest % dims.h;
+    // Channel and z: planes follow one another.
+    let plane = rest / dims.h;
+    let from = (plane * 2 * dims.h * 2 + y0 * 2) * dims.w * 2 + x0 * 2;
+    let mut largest = x[from];
+    #[unroll]
+    for k in 1..8usize {
+        let at = ((k / 4) * dims.h * 2 + k / 2 % 2) * dims.w * 2 + k % 2;
+        largest = max(largest, x[from + at]);
+    }
+    y[ABSOLUTE_POS] = largest;
+}
+
+/// Maximum over 2x2x2 cubes; sides are even.
+pub(super) fn max_pool2(x: CubeTensor) -> CubeTensor {
+    let [batch, channels, d, h, w] = x.dims5();
+    let [d, h, w] = [d / 2, h / 2, w / 2];
+    let units = batch * channels * d * h * w;
+    let y = empty(&x, [batch, channels, d, h, w]);
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        max_pool2_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(&x),
+            buffer(&y),
+            DimsLaunch::new(units, channels, channels, d, h, w, w, 1),
+        );
+    }
+    y
+}
