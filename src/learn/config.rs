@@ -142,6 +142,10 @@ impl Default for Geometry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Acquisition {
+    /// Probability that grey matter is brighter or darker than in the image at hand.
+    pub grey: f64,
+    /// Standard deviation of the logarithm of that factor, over the whole head and from place to place.
+    pub grey_strength: f32,
     /// Probability of thick slices in FLAIR.
     pub thick: f64,
     /// Thinnest and thickest simulated slice in mm.
@@ -175,6 +179,8 @@ pub struct Acquisition {
 impl Default for Acquisition {
     fn default() -> Self {
         Self {
+            grey: 0.6,
+            grey_strength: 0.08,
             thick: 0.5,
             thickness: [1.5, 5.0],
             axial: 0.75,

@@ -10,8 +10,13 @@ use rand::{Rng, RngExt};
 /// Lesions are kept at least this many voxels apart.
 const GAP: usize = 2;
 
-/// Least share of a lesion's voxels that must lie where lesions may be; what does not is cut off.
+/// Least share of a lesion's voxels that must lie where lesions may be; what does not is cut off. Of a large one, which
+/// hugs the ventricles of the patient it was found in, less must fit those of another.
 const LEAST_INSIDE: f64 = 0.6;
+const LEAST_INSIDE_OF_LARGE: f64 = 0.4;
+
+/// A lesion of more voxels than this is large: it is varied less, for its shape is that of its place.
+const LARGE: usize = 300;
 
 /// Smallest painted lesion in voxels.
 const LEAST_VOXELS: usize = 4;
@@ -66,7 +71,12 @@ impl<'a> Plan<'a> {
             .into_iter()
             .filter(|&i| self.allowed[i] && !self.blocked[i])
             .collect();
-        if (free.len() as f64) < LEAST_INSIDE * total as f64 {
+        let least = if lesion.voxels > LARGE {
+            LEAST_INSIDE_OF_LARGE
+        } else {
+            LEAST_INSIDE
+        };
+        if (free.len() as f64) < least * total as f64 {
             return false;
         }
         let kept = largest_part(&free, self.shape);
@@ -154,10 +164,13 @@ pub(super) fn scatter(
     size: f32,
     mirror: bool,
 ) {
+    let loose = (LARGE as f32 / lesion.voxels.max(1) as f32)
+        .sqrt()
+        .clamp(0.15, 1.0);
     for attempt in 0..4 {
-        let spread = 2.0 + 3.0 * attempt as f32;
+        let spread = loose * (2.0 + 3.0 * attempt as f32);
         let centre = home.map(|c| c + random::within(rng, spread));
-        let placement = Placement::varied(rng, centre, size, 0.18, 0.3, mirror);
+        let placement = Placement::varied(rng, centre, size, 0.18 * loose, 0.3 * loose, mirror);
         if plan.put(lesion, &placement) {
             return;
         }

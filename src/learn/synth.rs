@@ -40,7 +40,7 @@ impl Palette {
             grey: if wild {
                 random::between(rng, 0.9, 1.4)
             } else {
-                random::normal(rng, 1.15, 0.05)
+                random::normal(rng, 1.15, 0.07)
             },
             texture: random::between(rng, 0.02, 0.08),
             grain: random::between(rng, 0.5, 1.3),

@@ -1,5 +1,6 @@
 //! What a scanner and a protocol do to a head: contrast, bias field, thick slices, blur, noise, a short field of view.
 
+use crate::learn::anatomy::Tissue;
 use crate::learn::config::Acquisition;
 use crate::learn::field::{self, Region, Shape};
 use crate::learn::head::Head;
@@ -112,10 +113,33 @@ pub fn crop_view(head: Head, below: usize, above: usize) -> Head {
     })
 }
 
+/// Makes grey matter brighter or darker against white matter, as a whole and from place to place: other echo and inversion
+/// times do the first, and the cortex of every brain shows the second (the insula and the cingulate are bright in FLAIR). Lesions
+/// keep their brightness.
+pub fn shade_grey(rng: &mut impl Rng, head: &mut Head, strength: f32) {
+    let mut share: Vec<f32> = head
+        .tissue
+        .iter()
+        .zip(&head.lesions)
+        .map(|(&t, &lesion)| f32::from(u8::from(t == Tissue::Grey as u8 && !lesion)))
+        .collect();
+    field::blur(&mut share, head.shape, [0.6; 3]);
+    for image in &mut head.images {
+        let all = random::normal(rng, 0.0, strength);
+        let local = field::smooth_noise(rng, head.shape, 14.0);
+        for ((v, share), local) in image.iter_mut().zip(&share).zip(&local) {
+            *v *= (share * (all + 0.7 * strength * local)).exp();
+        }
+    }
+}
+
 /// A random acquisition. `whole_head` says that air around the head is imaged too, and so may be noisy; many scanners set it
 /// to zero.
 #[must_use]
 pub fn acquire(rng: &mut impl Rng, mut head: Head, config: &Acquisition, whole_head: bool) -> Head {
+    if random::chance(rng, config.grey) {
+        shade_grey(rng, &mut head, config.grey_strength);
+    }
     for (image, white) in head.images.iter_mut().zip(head.white) {
         if random::chance(rng, config.gamma) {
             let power = random::normal(rng, 0.0, config.gamma_strength).exp();
@@ -203,6 +227,27 @@ mod tests {
             prop_assert!(contrast(&head) > 1.08, "{}", contrast(&head));
             prop_assert!(head.images.iter().flatten().all(|v| v.is_finite()));
         }
+    }
+
+    #[test]
+    fn shaded_grey_matter_leaves_white_matter_and_lesions_alone() {
+        let mut before = phantom();
+        let x = |i: usize| field::voxel(phantom().shape, i)[0];
+        for (i, t) in before.tissue.iter_mut().enumerate().filter(|(_, t)| **t > 0) {
+            *t = if i % 40 < 20 { Tissue::Grey } else { Tissue::White } as u8;
+        }
+        let mut after = before.clone();
+        shade_grey(&mut StdRng::seed_from_u64(4), &mut after, 0.08);
+        let mut changed = 0;
+        for (i, (new, old)) in after.images[0].iter().zip(&before.images[0]).enumerate() {
+            let change = if *old > 0.0 { (new / old).ln().abs() } else { 0.0 };
+            assert!(change < 0.5, "no more than a few standard deviations: {change}");
+            // The blur reaches two voxels.
+            assert!(change < 1e-4 || x(i) < 22, "white matter at x = {}", x(i));
+            changed += usize::from(change > 0.01);
+        }
+        assert!(changed > 1000, "{changed}");
+        assert_eq!(after.lesions, before.lesions);
     }
 
     #[test]
