@@ -7,7 +7,7 @@ use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// Added to variances (method.md 2.1).
-const EPSILON: f64 = 1.1e-5;
+pub(super) const EPSILON: f64 = 1.1e-5;
 
 /// How normalisation layers behave.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,6 +8,8 @@ pub mod engine;
 pub mod graph;
 pub mod kernels;
 pub mod layers;
+#[cfg(any(test, feature = "lab"))]
+pub mod stock;
 pub mod weights;
 
 pub use config::{ConfigError, NetConfig, layer_table};

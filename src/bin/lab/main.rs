@@ -1,5 +1,6 @@
 //! `lab`: Equipoise on the command line, for batch work, training and evidence.
 
+mod bench;
 mod card;
 mod evaluate;
 mod info;
@@ -30,9 +31,6 @@ enum Command {
     Evaluate(evaluate::Args),
     /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
     Naive(evaluate::NaiveArgs),
-    /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz and report.json.
-    /// Compare a probability map or mask with a reference mask; prints JSON.
-    /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
     /// Print the layers of a network: channels, sides, parameters, multiply-adds.
     Info(info::Args),
     /// Train a network; resumes from its last checkpoint.
@@ -40,10 +38,11 @@ enum Command {
     /// Write a contact sheet (PNG) of the patches a network is trained on.
     Preview(make::PreviewArgs),
     /// Make the synthetic sample heads from the ICBM152 maps.
-    /// Make the synthetic sample heads from the ICBM152 maps.
     Sample(make::SampleArgs),
     /// Complete a model's card with figures and failures, and write it for people.
     Card(make::CardArgs),
+    /// Time the network, ours against burn's stock operators, side by side; prints a table, writes JSON.
+    Bench(bench::Args),
     /// Write a small random network, for tests of everything around it.
     Toy(make::ToyArgs),
 }
@@ -63,6 +62,7 @@ fn main() -> ExitCode {
         Command::Preview(args) => make::preview(&args),
         Command::Sample(args) => make::sample(&args),
         Command::Card(args) => make::card(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Toy(args) => make::toy(&args),
     };
     match outcome {

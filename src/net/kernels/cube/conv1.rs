@@ -5,9 +5,11 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 /// Vectors of voxels that one unit computes.
-const RUN: usize = 2;
+const RUN: usize = 4;
 /// Output channels that one unit computes.
 const OUTS: usize = 8;
+/// Output channels that lie side by side in the packed weights, and voxels that are loaded together if they can be.
+const LANES: usize = 4;
 
 #[derive(CubeLaunch, CubeType, Clone, Copy)]
 struct Dims {
@@ -25,15 +27,16 @@ struct Dims {
 }
 
 #[cube(launch_unchecked)]
-fn conv1_kernel<N: Size>(
+fn conv1_kernel<N: Size, W: Size>(
     x: &[Vector<f32, N>],
     scale: &[f32],
     shift: &[f32],
-    w: &[f32],
+    w: &[Vector<f32, W>],
     y: &mut [Vector<f32, N>],
     dims: Dims,
     #[comptime] run: usize,
     #[comptime] outs: usize,
+    #[comptime] lanes: usize,
     #[comptime] norm: bool,
 ) {
     if ABSOLUTE_POS >= dims.units {
@@ -59,11 +62,15 @@ fn conv1_kernel<N: Size>(
             column[i] = value;
         }
         #[unroll]
-        for o in 0..outs {
-            let weight = w[min(group * outs + o, dims.cout - 1) * dims.cin + ci];
+        for q in 0..outs / lanes {
+            let weights = w[(group * dims.cin + ci) * (outs / lanes) + q];
             #[unroll]
-            for i in 0..run {
-                sums[o * run + i] += column[i] * Vector::new(weight);
+            for l in 0..lanes {
+                let weight = Vector::new(weights.extract(l));
+                #[unroll]
+                for i in 0..run {
+                    sums[(q * lanes + l) * run + i] += column[i] * weight;
+                }
             }
         }
     }
@@ -81,35 +88,70 @@ fn conv1_kernel<N: Size>(
     }
 }
 
+/// Weights `[cout, cin]` to `[group, cin, width]`, channels beyond the last being zero.
+#[cube(launch_unchecked)]
+fn pack(w: &[f32], out: &mut [f32], dims: Dims, #[comptime] width: usize) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let rest = ABSOLUTE_POS / width;
+    let co = rest / dims.cin * width + ABSOLUTE_POS % width;
+    let mut value = 0.0f32;
+    if co < dims.cout {
+        value = w[co * dims.cin + rest % dims.cin];
+    }
+    out[ABSOLUTE_POS] = value;
+}
+
 /// `w [cout, cin]` times channels `from..from + cin` of `x [batch, channels, d, h, w]`.
 pub(super) fn conv1(x: CubeTensor, from: usize, norm: Option<Norm>, w: CubeTensor) -> CubeTensor {
     let [batch, channels, d, h, width] = x.dims5();
     let [cout, cin] = w.meta.shape().dims::<2>();
     let voxels = d * h * width;
-    let lanes = if voxels.is_multiple_of(4) { 4 } else { 1 };
+    let lanes = if voxels.is_multiple_of(LANES) { LANES } else { 1 };
     let n = voxels / lanes;
     let (tiles, groups) = (n.div_ceil(RUN), cout.div_ceil(OUTS));
-    let units = batch * groups * tiles;
+    let dims = |units: usize| DimsLaunch::new(units, cin, from, channels, cout, n, tiles, groups);
     let y = empty(&x, [batch, cout, d, h, width]);
     let client = x.client.clone();
+
+    let packed = empty(&x, [groups, cin, OUTS]);
+    let units = groups * cin * OUTS;
+    let (count, dim) = grid(&client, units);
+    // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
+    unsafe {
+        pack::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(&w),
+            buffer(&packed),
+            dims(units),
+            OUTS,
+        );
+    }
+
+    let units = batch * groups * tiles;
     let (count, dim) = grid(&client, units);
     let normed = norm.is_some();
     let (scale, shift) = norm.map_or_else(|| nothing(&x), |n| (n.scale, n.shift));
-    // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
+    // Safety: as above.
     unsafe {
         conv1_kernel::launch_unchecked(
             &client,
             count,
             dim,
             lanes,
+            LANES,
             buffer(&x),
             buffer(&scale),
             buffer(&shift),
-            buffer(&w),
+            buffer(&packed),
             buffer(&y),
-            DimsLaunch::new(units, cin, from, channels, cout, n, tiles, groups),
+            dims(units),
             RUN,
             OUTS,
+            LANES,
             normed,
         );
     }

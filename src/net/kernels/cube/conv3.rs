@@ -6,9 +6,9 @@ use cubecl::prelude::*;
 
 /// Voxels of a row that one unit computes.
 const RUN: usize = 8;
-/// Output channels that one unit computes, in vectors of [`LANES`].
-const QUADS: usize = 1;
-/// Output channels that lie side by side in the packed weights.
+/// Most output channels that one unit computes, in vectors of [`LANES`].
+const QUADS: usize = 3;
+/// Output channels, and voxels of a row, that are loaded together.
 const LANES: usize = 4;
 
 /// Sizes that both kernels here are given.
@@ -83,7 +83,7 @@ fn pack(w: &[f32], out: &mut [f32], dims: Dims, #[comptime] width: usize, #[comp
 /// z and y taps it loads `run + 2` voxels once and uses them for three taps along x.
 #[cube(launch_unchecked)]
 fn conv3_kernel<N: Size>(
-    x: &[f32],
+    x: &[Vector<f32, N>],
     w: &[Vector<f32, N>],
     y: &mut [f32],
     dims: Dims,
@@ -108,11 +108,15 @@ fn conv3_kernel<N: Size>(
         let channel = (batch * dims.cin + ci) * (dims.d + 2);
         let taps = (group * dims.cin + ci) * 27;
         for zy in 0..9 {
-            let from = ((channel + z0 + zy / 3) * (dims.h + 2) + y0 + zy % 3) * dims.pitch + x0;
-            let mut row = Array::<f32>::new(run + 2);
+            let from = (((channel + z0 + zy / 3) * (dims.h + 2) + y0 + zy % 3) * dims.pitch + x0) / lanes;
+            let mut row = Array::<f32>::new(run + lanes);
             #[unroll]
-            for i in 0..run + 2 {
-                row[i] = x[from + i];
+            for v in 0..run / lanes + 1 {
+                let values = x[from + v];
+                #[unroll]
+                for l in 0..lanes {
+                    row[v * lanes + l] = values.extract(l);
+                }
             }
             #[unroll]
             for dx in 0..3 {
@@ -157,8 +161,9 @@ pub(super) fn conv3_into(
     let [batch, cin, d, h, width] = x.dims5();
     let cout = if mirror { w.dims5()[1] } else { w.dims5()[0] };
     let runs = width.div_ceil(RUN);
-    let pitch = runs * RUN + 2;
-    let groups = cout.div_ceil(QUADS * LANES);
+    let pitch = runs * RUN + LANES;
+    let quads = cout.div_ceil(LANES).min(QUADS);
+    let groups = cout.div_ceil(quads * LANES);
     let dims = |units: usize| {
         DimsLaunch::new(
             units,
@@ -176,8 +181,8 @@ pub(super) fn conv3_into(
     };
     let client = x.client.clone();
 
-    let packed = empty(&x, [groups, cin, 27, QUADS * LANES]);
-    let units = groups * cin * 27 * QUADS * LANES;
+    let packed = empty(&x, [groups, cin, 27, quads * LANES]);
+    let units = groups * cin * 27 * quads * LANES;
     let (count, dim) = grid(&client, units);
     // Safety: every index below is derived from the sizes of the buffers, and units beyond the last end at once.
     unsafe {
@@ -188,7 +193,7 @@ pub(super) fn conv3_into(
             buffer(&w),
             buffer(&packed),
             dims(units),
-            QUADS * LANES,
+            quads * LANES,
             mirror,
         );
     }
@@ -225,7 +230,7 @@ pub(super) fn conv3_into(
             buffer(y),
             dims(units),
             RUN,
-            QUADS,
+            quads,
             LANES,
         );
     }

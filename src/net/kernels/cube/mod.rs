@@ -187,3 +187,53 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod timing {
+    use crate::net::{Engine, kernels};
+    use burn::tensor::{Device, Tensor};
+    use std::time::Instant;
+
+    #[test]
+    #[ignore = "a measurement"]
+    fn operators() {
+        let gpu = pollster::block_on(Engine::gpu()).unwrap().device().clone();
+        let time = |what: &str, gflop: f64, f: &dyn Fn(&Device) -> Tensor<5>| {
+            let mut best = f64::MAX;
+            for _ in 0..3 {
+                let start = Instant::now();
+                let y = f(&gpu);
+                assert!(
+                    y.slice([0..1, 0..1, 0..1, 0..1, 0..1])
+                        .into_scalar::<f32>()
+                        .is_finite()
+                );
+                best = best.min(start.elapsed().as_secs_f64());
+            }
+            println!("{what}: {:.1} ms, {:.2} GFLOPS", best * 1e3, gflop / best);
+        };
+        let x = |c, n| Tensor::<5>::ones([1, c, n, n, n], &gpu);
+        let v = |c| Tensor::<1>::ones([c], &gpu);
+        let (x48, x60, x36) = (x(48, 24), x(60, 24), x(36, 12));
+        let w3 = Tensor::<5>::ones([12, 48, 3, 3, 3], &gpu);
+        let w1 = Tensor::<2>::ones([48, 60], &gpu);
+        let wu = Tensor::<5>::ones([36, 36, 3, 3, 3], &gpu);
+        let n = 13.824e-6;
+        time("conv3 48->12", 2.0 * 48.0 * 12.0 * 27.0 * n, &|_| {
+            kernels::conv3(x48.clone(), w3.clone())
+        });
+        time("conv1 60->48", 2.0 * 48.0 * 60.0 * n, &|_| {
+            kernels::conv1(x60.clone(), w1.clone())
+        });
+        time("norm conv1", 2.0 * 48.0 * 60.0 * n, &|_| {
+            kernels::norm_relu_conv1(x60.clone(), 0, (v(60), v(60)), w1.clone())
+        });
+        time("norm conv3 into", 2.0 * 48.0 * 12.0 * 27.0 * n, &|_| {
+            kernels::norm_relu_conv3_into(x(60, 24), 48, x48.clone(), (v(48), v(48)), w3.clone())
+        });
+        time("up2", 2.0 * 36.0 * 36.0 * 27.0 * n / 8.0, &|_| {
+            kernels::up2(x36.clone(), wu.clone())
+        });
+        time("pool", 0.0, &|_| kernels::max_pool2(x48.clone()));
+    }
+}
