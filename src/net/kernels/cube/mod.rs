@@ -3,13 +3,17 @@
 //! Each kernel gives one unit a small tile of the output in registers, with all loops over it unrolled. Nothing is
 //! tuned at run time, so every shader is compiled once.
 
+mod backward;
 mod conv1;
 mod conv3;
 mod launch;
+mod norm;
 mod up2;
 
 use super::Kernels;
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::Slice;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use launch::{Norm, Shaped, empty};
@@ -29,6 +33,49 @@ impl Kernels for CubeBackend {
         let dx = empty(&dy, [batch, w.dims5()[1], d, h, width]);
         conv3::conv3_into(dy, None, w, true, &dx, 0);
         dx
+    }
+
+    fn conv3_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
+        backward::conv3_dw(&into_contiguous(x), &into_contiguous(dy))
+    }
+
+    fn up2_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        up2::up2_dx(&into_contiguous(dy), &into_contiguous(w))
+    }
+
+    fn up2_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
+        backward::up2_dw(&into_contiguous(x), &into_contiguous(dy))
+    }
+
+    fn conv1_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
+        backward::conv1_dw(&into_contiguous(x), &into_contiguous(dy))
+    }
+
+    fn norm_relu(
+        x: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        norm::norm_relu(
+            &into_contiguous(x),
+            &into_contiguous(scale),
+            &into_contiguous(shift),
+        )
+    }
+
+    fn norm_relu_backward(
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        stats: FloatTensor<Self>,
+        frozen: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [x, dy, gamma, beta, stats] = [x, dy, gamma, beta, stats].map(into_contiguous);
+        let channels = x.dims5()[1];
+        let (dx, totals) = norm::backward(&x, &dy, &gamma, &beta, &stats, frozen);
+        let rows = [Slice::from(0..2), Slice::from(0..channels as isize)];
+        (dx, Self::float_slice(totals, &rows))
     }
 
     fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -163,6 +210,60 @@ mod tests {
                 let w = Tensor::<5>::from_data(values([cout, cin, 3, 3, 3], seed + 5), on);
                 kernels::norm_relu_conv3_into(block(on), room, x, norm(on), w)
             });
+        }
+    }
+
+    #[cfg(feature = "learn")]
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn gradients_are_those_of_the_cpu(
+            batch in 1_usize..3, cin in 1_usize..11, cout in 1_usize..11,
+            [d, h, w] in prop::array::uniform3(1_usize..9), seed in 0_usize..1000,
+        ) {
+            let five = |shape: [usize; 5], s, on: &Device| Tensor::<5>::from_data(values(shape, s), on);
+            // The gradient of a weighted sum of the operator's output, for its input and for its weights.
+            type Operator = fn(Tensor<5>, Tensor<5>) -> Tensor<5>;
+            let operators: [(&str, Operator, [usize; 5]); 3] = [
+                ("conv3", |x, w| kernels::conv3(x, w), [cout, cin, 3, 3, 3]),
+                ("up2", |x, w| kernels::up2(x, w), [cin, cout, 3, 3, 3]),
+                ("conv1", |x, w| {
+                    let [out, input, ..] = w.dims();
+                    kernels::conv1(x, w.reshape([out, input]))
+                }, [cout, cin, 1, 1, 1]),
+            ];
+            for (what, operator, weights) in operators {
+                for of_weights in [false, true] {
+                    agree(&format!("{what} gradient, weights: {of_weights}"), |on| {
+                        let on = on.clone().autodiff();
+                        let x = five([batch, cin, d, h, w], seed, &on).require_grad();
+                        let k = five(weights, seed + 1, &on).require_grad();
+                        let y = operator(x.clone(), k.clone());
+                        let g = five(y.dims(), seed + 2, &on);
+                        let grads = (y * g).sum().backward();
+                        if of_weights { k.grad(&grads).unwrap() } else { x.grad(&grads).unwrap() }
+                    });
+                }
+            }
+            for (frozen, of_input) in [(false, true), (true, true), (false, false)] {
+                agree(&format!("norm_relu_train gradient, frozen: {frozen}"), |on| {
+                    let on = on.clone().autodiff();
+                    let x = five([batch, cin, d, h, w], seed, &on).require_grad();
+                    let [gamma, beta] = [3, 4].map(|s| {
+                        Tensor::<1>::from_data(values([cin], seed + s), &on).require_grad()
+                    });
+                    let stats = Tensor::<2>::from_data(values([4, cin], seed + 5), &on.clone().without_autodiff());
+                    let y = kernels::norm_relu_train(x.clone(), gamma.clone(), beta.clone(), stats, frozen);
+                    let g = five(y.dims(), seed + 6, &on);
+                    let grads = (y * g).sum().backward();
+                    if of_input {
+                        return x.grad(&grads).unwrap();
+                    }
+                    let both = vec![gamma.grad(&grads).unwrap(), beta.grad(&grads).unwrap()];
+                    Tensor::cat(both, 0).reshape([1, 2, cin, 1, 1])
+                });
+            }
         }
     }
 

@@ -142,6 +142,100 @@ pub(super) fn up2(x: CubeTensor, w: CubeTensor) -> CubeTensor {
     y
 }
 
+/// Data gradient of the transposed convolution, a convolution of stride 2: one unit computes `run` voxels of a row for
+/// `ins` channels.
+#[cube(launch_unchecked)]
+fn up2_dx_kernel(
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    dims: Dims,
+    #[comptime] run: usize,
+    #[comptime] ins: usize,
+) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let x0 = ABSOLUTE_POS % dims.runs * run;
+    let rest = ABSOLUTE_POS / dims.runs;
+    let y0 = rest % dims.h;
+    let rest = rest / dims.h;
+    let z0 = rest % dims.d;
+    let rest = rest / dims.d;
+    let group = rest % dims.groups;
+    let batch = rest / dims.groups;
+
+    let mut sums = Array::<f32>::new(ins * run);
+    for co in 0..dims.cout {
+        for zy in 0..9 {
+            let (z, y) = (z0 * 2 + zy / 3, y0 * 2 + zy % 3);
+            if z < dims.d * 2 && y < dims.h * 2 {
+                let from = (((batch * dims.cout + co) * dims.d * 2 + z) * dims.h * 2 + y) * dims.w * 2;
+                let mut row = Array::<f32>::new(2 * run + 1);
+                #[unroll]
+                for i in 0..2 * run + 1 {
+                    let at = x0 * 2 + i;
+                    let inside = at < dims.w * 2;
+                    row[i] = select(inside, dy[from + select(inside, at, 0usize)], 0.0f32);
+                }
+                #[unroll]
+                for c in 0..ins {
+                    let ci = min(group * ins + c, dims.cin - 1);
+                    let taps = (ci * dims.cout + co) * 27 + zy * 3;
+                    #[unroll]
+                    for kx in 0..3usize {
+                        let weight = w[taps + kx];
+                        #[unroll]
+                        for i in 0..run {
+                            sums[c * run + i] += row[2 * i + kx] * weight;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    #[unroll]
+    for c in 0..ins {
+        let ci = group * ins + c;
+        if ci < dims.cin {
+            let to = (((batch * dims.cin + ci) * dims.d + z0) * dims.h + y0) * dims.w + x0;
+            #[unroll]
+            for i in 0..run {
+                if x0 + i < dims.w {
+                    dx[to + i] = sums[c * run + i];
+                }
+            }
+        }
+    }
+}
+
+/// Gradient of [`up2`] with respect to its input.
+pub(super) fn up2_dx(dy: &CubeTensor, w: &CubeTensor) -> CubeTensor {
+    let [batch, cout, d, h, width] = dy.dims5();
+    let [d, h, width] = [d / 2, h / 2, width / 2];
+    let cin = w.dims5()[0];
+    let (runs, groups) = (width.div_ceil(RUN), cin.div_ceil(OUTS));
+    let units = batch * groups * d * h * runs;
+    let dx = empty(dy, [batch, cin, d, h, width]);
+    let client = dy.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
+    unsafe {
+        up2_dx_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(dy),
+            buffer(w),
+            buffer(&dx),
+            DimsLaunch::new(units, cin, cout, d, h, width, runs, groups),
+            RUN,
+            OUTS,
+        );
+    }
+    dx
+}
+
 /// One unit finds one maximum.
 #[cube(launch_unchecked)]
 fn max_pool2_kernel(x: &[f32], y: &mut [f32], dims: Dims) {

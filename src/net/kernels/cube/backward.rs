@@ -1,0 +1,391 @@
+//! Weight gradients on CubeCL devices: reductions over voxels in two stages, so that the result does not depend on the
+//! order in which workgroups run.
+
+use super::launch::{Shaped, buffer, empty, grid};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// Rows of voxels that one unit sums up.
+const ROWS: usize = 16;
+/// Input channels that one unit takes together.
+const INS: usize = 2;
+/// Output channels that are loaded together.
+const LANES: usize = 4;
+
+#[derive(CubeLaunch, CubeType, Clone, Copy)]
+struct Dims {
+    units: usize,
+    batch: usize,
+    cin: usize,
+    cout: usize,
+    d: usize,
+    h: usize,
+    w: usize,
+    /// Chunks of [`ROWS`] rows.
+    chunks: usize,
+    /// Groups of input and of output channels.
+    ins: usize,
+    outs: usize,
+}
+
+/// `[batch, cout, d, h, w]` to `[row, x, outs * LANES]`, channels beyond the last being zero.
+#[cube(launch_unchecked)]
+fn channels_last(y: &[f32], out: &mut [f32], dims: Dims, #[comptime] lanes: usize) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let width = dims.outs * lanes;
+    let co = ABSOLUTE_POS % width;
+    let rest = ABSOLUTE_POS / width;
+    let x = rest % dims.w;
+    let row = rest / dims.w;
+    let plane = dims.d * dims.h;
+    let mut value = 0.0f32;
+    if co < dims.cout {
+        value = y[((row / plane * dims.cout + co) * plane + row % plane) * dims.w + x];
+    }
+    out[ABSOLUTE_POS] = value;
+}
+
+/// Weight gradient of the 3x3x3 convolution over one chunk of rows: for `ins` input channels, `N` output channels, one tap
+/// along z and y, and the three along x. `part` is `[chunk, cout, cin, 27]`.
+#[cube(launch_unchecked)]
+fn conv3_dw_kernel<N: Size>(
+    x: &[f32],
+    dy: &[Vector<f32, N>],
+    part: &mut [f32],
+    dims: Dims,
+    #[comptime] rows: usize,
+    #[comptime] ins: usize,
+    #[comptime] lanes: usize,
+) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let zy = ABSOLUTE_POS % 9;
+    let rest = ABSOLUTE_POS / 9;
+    let group = rest % dims.outs;
+    let rest = rest / dims.outs;
+    let first = rest % dims.ins * ins;
+    let chunk = rest / dims.ins;
+    let total = dims.batch * dims.d * dims.h;
+
+    let mut sums = Array::<Vector<f32, N>>::new(ins * 3);
+    for r in 0..rows {
+        let row = chunk * rows + r;
+        let batch = row / (dims.d * dims.h);
+        // Taps reach one voxel back: positions are counted from there.
+        let z = row / dims.h % dims.d + zy / 3;
+        let y = row % dims.h + zy % 3;
+        if row < total && z >= 1 && z <= dims.d && y >= 1 && y <= dims.h {
+            let mut from = Array::<usize>::new(ins);
+            let mut before = Array::<f32>::new(ins);
+            let mut here = Array::<f32>::new(ins);
+            #[unroll]
+            for i in 0..ins {
+                let ci = min(first + i, dims.cin - 1);
+                from[i] = (((batch * dims.cin + ci) * dims.d + z - 1) * dims.h + y - 1) * dims.w;
+                before[i] = 0.0f32;
+                here[i] = x[from[i]];
+            }
+            for px in 0..dims.w {
+                let g = dy[(row * dims.w + px) * dims.outs + group];
+                let last = px + 1 >= dims.w;
+                #[unroll]
+                for i in 0..ins {
+                    let after = select(last, 0.0f32, x[from[i] + select(last, px, px + 1)]);
+                    sums[i * 3] += Vector::new(before[i]) * g;
+                    sums[i * 3 + 1] += Vector::new(here[i]) * g;
+                    sums[i * 3 + 2] += Vector::new(after) * g;
+                    before[i] = here[i];
+                    here[i] = after;
+                }
+            }
+        }
+    }
+    #[unroll]
+    for i in 0..ins {
+        let ci = first + i;
+        #[unroll]
+        for l in 0..lanes {
+            let co = group * lanes + l;
+            if ci < dims.cin && co < dims.cout {
+                let to = ((chunk * dims.cout + co) * dims.cin + ci) * 27 + zy * 3;
+                #[unroll]
+                for dx in 0..3 {
+                    part[to + dx] = sums[i * 3 + dx].extract(l);
+                }
+            }
+        }
+    }
+}
+
+/// Weight gradient of the transposed convolution over one chunk of input rows. `part` is `[chunk, cin, cout, 27]`.
+#[cube(launch_unchecked)]
+fn up2_dw_kernel(
+    x: &[f32],
+    dy: &[f32],
+    part: &mut [f32],
+    dims: Dims,
+    #[comptime] rows: usize,
+    #[comptime] ins: usize,
+) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let zy = ABSOLUTE_POS % 9;
+    let rest = ABSOLUTE_POS / 9;
+    let co = rest % dims.cout;
+    let rest = rest / dims.cout;
+    let first = rest % dims.ins * ins;
+    let chunk = rest / dims.ins;
+    let total = dims.batch * dims.d * dims.h;
+
+    let mut sums = Array::<f32>::new(ins * 3);
+    for r in 0..rows {
+        let row = chunk * rows + r;
+        let batch = row / (dims.d * dims.h);
+        let z0 = row / dims.h % dims.d;
+        let y0 = row % dims.h;
+        let (z, y) = (z0 * 2 + zy / 3, y0 * 2 + zy % 3);
+        if row < total && z < dims.d * 2 && y < dims.h * 2 {
+            let out = (((batch * dims.cout + co) * dims.d * 2 + z) * dims.h * 2 + y) * dims.w * 2;
+            for px in 0..dims.w {
+                let last = px + 1 >= dims.w;
+                let g0 = dy[out + 2 * px];
+                let g1 = dy[out + 2 * px + 1];
+                let g2 = select(last, 0.0f32, dy[out + select(last, 2 * px, 2 * px + 2)]);
+                #[unroll]
+                for i in 0..ins {
+                    let ci = min(first + i, dims.cin - 1);
+                    let v = x[(((batch * dims.cin + ci) * dims.d + z0) * dims.h + y0) * dims.w + px];
+                    sums[i * 3] += v * g0;
+                    sums[i * 3 + 1] += v * g1;
+                    sums[i * 3 + 2] += v * g2;
+                }
+            }
+        }
+    }
+    #[unroll]
+    for i in 0..ins {
+        if first + i < dims.cin {
+            let to = ((chunk * dims.cin + first + i) * dims.cout + co) * 27 + zy * 3;
+            #[unroll]
+            for dx in 0..3 {
+                part[to + dx] = sums[i * 3 + dx];
+            }
+        }
+    }
+}
+
+/// Weight gradient of the 1x1x1 convolution over one chunk of rows. `part` is `[chunk, cout, cin]`.
+#[cube(launch_unchecked)]
+fn conv1_dw_kernel(
+    x: &[f32],
+    dy: &[f32],
+    part: &mut [f32],
+    dims: Dims,
+    #[comptime] rows: usize,
+    #[comptime] tile: usize,
+) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let co0 = ABSOLUTE_POS % dims.outs * tile;
+    let rest = ABSOLUTE_POS / dims.outs;
+    let ci0 = rest % dims.ins * tile;
+    let chunk = rest / dims.ins;
+    let plane = dims.d * dims.h;
+
+    let mut sums = Array::<f32>::new(tile * tile);
+    for r in 0..rows {
+        let row = chunk * rows + r;
+        if row < dims.batch * plane {
+            let (batch, within) = (row / plane, row % plane);
+            for px in 0..dims.w {
+                let at = within * dims.w + px;
+                let mut column = Array::<f32>::new(tile);
+                #[unroll]
+                for i in 0..tile {
+                    column[i] = x[(batch * dims.cin + min(ci0 + i, dims.cin - 1)) * plane * dims.w + at];
+                }
+                #[unroll]
+                for o in 0..tile {
+                    let g = dy[(batch * dims.cout + min(co0 + o, dims.cout - 1)) * plane * dims.w + at];
+                    #[unroll]
+                    for i in 0..tile {
+                        sums[o * tile + i] += column[i] * g;
+                    }
+                }
+            }
+        }
+    }
+    #[unroll]
+    for o in 0..tile {
+        #[unroll]
+        for i in 0..tile {
+            if co0 + o < dims.cout && ci0 + i < dims.cin {
+                part[(chunk * dims.cout + co0 + o) * dims.cin + ci0 + i] = sums[o * tile + i];
+            }
+        }
+    }
+}
+
+/// Sums the chunks, always in the same order.
+#[cube(launch_unchecked)]
+fn gather(part: &[f32], out: &mut [f32], dims: Dims) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let mut sum = 0.0f32;
+    for chunk in 0..dims.chunks {
+        sum += part[chunk * dims.units + ABSOLUTE_POS];
+    }
+    out[ABSOLUTE_POS] = sum;
+}
+
+/// The sizes of a gradient; `small` is the extent whose rows are summed.
+struct Sizes {
+    batch: usize,
+    cin: usize,
+    cout: usize,
+    extent: [usize; 3],
+    chunks: usize,
+    ins: usize,
+    outs: usize,
+}
+
+impl Sizes {
+    fn new(x: &CubeTensor, cout: usize, ins: usize, outs: usize) -> Self {
+        let [batch, cin, d, h, w] = x.dims5();
+        Self {
+            batch,
+            cin,
+            cout,
+            extent: [d, h, w],
+            chunks: (batch * d * h).div_ceil(ROWS),
+            ins: cin.div_ceil(ins),
+            outs: cout.div_ceil(outs),
+        }
+    }
+
+    fn dims(&self, units: usize) -> DimsLaunch {
+        let [d, h, w] = self.extent;
+        DimsLaunch::new(
+            units,
+            self.batch,
+            self.cin,
+            self.cout,
+            d,
+            h,
+            w,
+            self.chunks,
+            self.ins,
+            self.outs,
+        )
+    }
+
+    fn gathered<const D: usize>(&self, part: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+        let units = shape.iter().product();
+        let out = empty(part, shape);
+        let client = part.client.clone();
+        let (count, dim) = grid(&client, units);
+        // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
+        unsafe {
+            gather::launch_unchecked(&client, count, dim, buffer(part), buffer(&out), self.dims(units))
+        };
+        out
+    }
+}
+
+/// Gradient of the 3x3x3 convolution with respect to its weights `[cout, cin, 3, 3, 3]`.
+pub(super) fn conv3_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
+    let sizes = Sizes::new(x, dy.dims5()[1], INS, LANES);
+    let [d, h, w] = sizes.extent;
+    let client = x.client.clone();
+
+    let units = sizes.batch * d * h * w * sizes.outs * LANES;
+    let last = empty(x, [units]);
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        channels_last::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(dy),
+            buffer(&last),
+            sizes.dims(units),
+            LANES,
+        );
+    }
+
+    let part = empty(x, [sizes.chunks, sizes.cout, sizes.cin, 27]);
+    let units = sizes.chunks * sizes.ins * sizes.outs * 9;
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        conv3_dw_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            LANES,
+            buffer(x),
+            buffer(&last),
+            buffer(&part),
+            sizes.dims(units),
+            ROWS,
+            INS,
+            LANES,
+        );
+    }
+    sizes.gathered(&part, [sizes.cout, sizes.cin, 3, 3, 3])
+}
+
+/// Gradient of the transposed convolution with respect to its weights `[cin, cout, 3, 3, 3]`.
+pub(super) fn up2_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
+    let sizes = Sizes::new(x, dy.dims5()[1], LANES, 1);
+    let part = empty(x, [sizes.chunks, sizes.cin, sizes.cout, 27]);
+    let units = sizes.chunks * sizes.ins * sizes.cout * 9;
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        up2_dw_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(dy),
+            buffer(&part),
+            sizes.dims(units),
+            ROWS,
+            LANES,
+        );
+    }
+    sizes.gathered(&part, [sizes.cin, sizes.cout, 3, 3, 3])
+}
+
+/// Gradient of the 1x1x1 convolution with respect to its weights `[cout, cin]`.
+pub(super) fn conv1_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
+    let sizes = Sizes::new(x, dy.dims5()[1], LANES, LANES);
+    let part = empty(x, [sizes.chunks, sizes.cout, sizes.cin]);
+    let units = sizes.chunks * sizes.ins * sizes.outs;
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        conv1_dw_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(dy),
+            buffer(&part),
+            sizes.dims(units),
+            ROWS,
+            LANES,
+        );
+    }
+    sizes.gathered(&part, [sizes.cout, sizes.cin])
+}
