@@ -160,7 +160,11 @@ fn readout(state: &State, crosshair: Option<Location>) -> Html {
     else {
         return html! { <p class="where" /> };
     };
-    let [x, y, z] = mm.map(|mm| format!("{mm:.1}").replace('-', "−"));
+    let [x, y, z] = mm.map(|mm| {
+        // No "−0.0".
+        let tenths = (mm * 10.0).round() / 10.0 + 0.0;
+        format!("{tenths:.1}").replace('-', "−")
+    });
     let image = if state.look.image == Slot::T1 {
         "T1"
     } else {
