@@ -204,7 +204,11 @@ async fn run(
         });
     }
     let x = Tensor::<5>::from_data(TensorData::new(patch, [1, channels, side, side, side]), device);
-    let p = activation::sigmoid(net.forward(x, Mode::Infer));
+    #[cfg(not(feature = "stock"))]
+    let logits = net.forward(x, Mode::Infer);
+    #[cfg(feature = "stock")]
+    let logits = super::stock::forward(net, x, false);
+    let p = activation::sigmoid(logits);
     // Only asynchronous reads work in a browser.
     let data = p
         .into_data_async()

@@ -23,7 +23,7 @@ pub(crate) struct Report {
 /// Builds `dist/` and prints its sizes.
 pub(crate) fn dist(paths: &Paths, options: Options) -> Result<Report> {
     let node_packages = system::node_packages(paths)?;
-    let (programs, messages) = programs::build(paths, &node_packages, options.fast)?;
+    let (programs, messages) = programs::build(paths, &node_packages, &programs::PROGRAMS, options.fast)?;
     let bundle = bundle::bundle(paths, &node_packages, &programs, |bundle| {
         licences::page(paths, bundle)
     })?;

@@ -1,5 +1,6 @@
 //! The project's own tools: build, serve and test. `./dev` finds a Rust toolchain and hands over to this.
 
+mod bench;
 mod build;
 mod bundle;
 mod cargo_output;
@@ -31,6 +32,8 @@ const HELP: &str = "\
 ./dev test    run every check and test
     --quick           only those that need neither the network code nor a browser
     WORD...           only steps of that name (`./dev test help` lists them); other words choose tests by name
+./dev bench   measure speed, ours against burn's stock operators; writes docs/performance.json
+    WORD...           handed to `lab bench` (see its --help)
 ./dev help    this text
 
 What is missing on the machine is installed, each thing named before. Caches lie in
@@ -64,6 +67,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             build::command(&paths, options)?;
         }
         "serve" => serve_command(&paths, words)?,
+        "bench" => bench::command(&paths, words)?,
         "test" => return test::command(&paths, words),
         "help" | "--help" | "-h" => print!("{HELP}"),
         other => bail!("there is no `./dev {other}`; see `./dev help`"),

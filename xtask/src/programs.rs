@@ -78,9 +78,27 @@ pub(crate) const PROGRAMS: [Program; 4] = [
     },
 ];
 
+/// The engines on burn's stock operators: what ours are compared with by `./dev bench`. Not shipped.
+pub(crate) const STOCK: [Program; 2] = [
+    Program {
+        name: "engine-cpu-stock",
+        bin: "worker",
+        features: "web,net,stock",
+        profile: "web-fast",
+        optimise: "-O3",
+    },
+    Program {
+        name: "engine-gpu-stock",
+        bin: "worker",
+        features: "web,gpu,stock",
+        profile: "web-fast",
+        optimise: "-O3",
+    },
+];
+
 /// A program that is ready to be bundled.
-pub(crate) struct Built {
-    pub(crate) program: &'static Program,
+pub(crate) struct Built<'a> {
+    pub(crate) program: &'a Program,
     /// Folder with `NAME.js` and its `snippets`, as wasm-bindgen wrote them.
     pub(crate) bound: PathBuf,
     /// The WebAssembly file.
@@ -88,12 +106,17 @@ pub(crate) struct Built {
 }
 
 /// Compiles, binds and (unless `fast`) optimises all programs. The messages are those of the compiler.
-pub(crate) fn build(paths: &Paths, node_packages: &Path, fast: bool) -> Result<(Vec<Built>, Messages)> {
+pub(crate) fn build<'a>(
+    paths: &Paths,
+    node_packages: &Path,
+    programs: impl IntoIterator<Item = &'a Program>,
+    fast: bool,
+) -> Result<(Vec<Built<'a>>, Messages)> {
     let toolchain = Wasm::find(paths)?;
     fs::create_dir_all(paths.steps())?;
     let mut all = Messages::default();
     let mut built = Vec::new();
-    for program in &PROGRAMS {
+    for program in programs {
         let start = Instant::now();
         let (raw, messages) = compile(paths, &toolchain, program)?;
         all.merge(messages);
