@@ -88,7 +88,7 @@ pub fn head_of(patient: &Labelled) -> Head {
 /// Paints planned lesions into a head and adds them to its truth. Scanner, protocol and stage of the disease change the
 /// contrast of all lesions of a patient together.
 pub fn paint_lesions(rng: &mut impl Rng, head: &mut Head, lesions: &[Vec<usize>]) {
-    let contrast = [random::between(rng, 0.75, 1.25), random::between(rng, 0.6, 1.4)];
+    let contrast = [random::between(rng, 0.75, 1.3), random::between(rng, 0.6, 2.0)];
     paint_with_contrast(rng, head, lesions, contrast);
 }
 

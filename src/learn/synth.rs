@@ -46,7 +46,7 @@ impl Palette {
             grain: random::between(rng, 0.5, 1.3),
             drift: random::between(rng, 0.02, 0.07),
             partial: random::between(rng, 0.4, 0.9),
-            rim: random::between(rng, 0.0, 0.25),
+            rim: random::between(rng, 0.0, 0.12),
             plexus: random::between(rng, 0.0, 1.0),
         }
     }

@@ -336,5 +336,27 @@ mod timing {
             kernels::up2(x36.clone(), wu.clone())
         });
         time("pool", 0.0, &|_| kernels::max_pool2(x48.clone()));
+        let grads = |x: &Tensor<5>, w: Tensor<5>, f: &dyn Fn(Tensor<5>, Tensor<5>) -> Tensor<5>, of_x: bool| {
+            let (mut x, mut w) = (x.clone().autodiff(), w.autodiff());
+            if of_x { x = x.require_grad() } else { w = w.require_grad() }
+            let grads = f(x.clone(), w.clone()).sum().backward();
+            if of_x { x.grad(&grads).unwrap() } else { w.grad(&grads).unwrap() }
+        };
+        let w1 = w1.reshape([48, 60, 1, 1, 1]);
+        let conv1 = |x: Tensor<5>, w: Tensor<5>| kernels::conv1(x, w.reshape([48, 60]));
+        for of_x in [true, false] {
+            println!("forward and gradient of {}", if of_x { "x" } else { "w" });
+            let flop = 4.0 * 48.0 * 12.0 * 27.0 * n;
+            time("conv3", flop, &|_| grads(&x48, w3.clone(), &kernels::conv3, of_x));
+            time("conv1", 4.0 * 48.0 * 60.0 * n, &|_| grads(&x60, w1.clone(), &conv1, of_x));
+            time("up2", 4.0 * 36.0 * 36.0 * 27.0 * n / 8.0, &|_| grads(&x36, wu.clone(), &kernels::up2, of_x));
+        }
+        time("norm", 0.0, &|_| {
+            let x = x60.clone().autodiff().require_grad();
+            let stats = Tensor::<2>::ones([4, 60], &gpu);
+            let grads = kernels::norm_relu_train(x.clone(), v(60).autodiff(), v(60).autodiff(), stats, false).sum().backward();
+            x.grad(&grads).unwrap()
+        });
+        time("statistics", 0.0, &|_| kernels::channel_stats(x60.clone()).reshape([1, 1, 1, 2, 60]));
     }
 }
