@@ -2,6 +2,7 @@
 
 use super::config::NetConfig;
 use super::graph::DenseNet;
+#[cfg(not(feature = "stock"))]
 use super::layers::Mode;
 use super::weights::{self, WeightsError};
 use burn::tensor::{Device, Tensor, TensorData, activation};

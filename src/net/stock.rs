@@ -71,9 +71,9 @@ fn per_channel(v: Tensor<1>) -> Tensor<5> {
 
 fn norm_relu(norm: &NormRelu, x: Tensor<5>, train: bool) -> Tensor<5> {
     let (mean, variance) = if train {
-        let mean = [0, 2, 3, 4].into_iter().fold(x.clone(), |x, dim| x.mean_dim(dim));
+        let mean = [0, 2, 3, 4].into_iter().fold(x.clone(), Tensor::mean_dim);
         let square = (x.clone() - mean.clone()).powi_scalar(2);
-        let variance = [0, 2, 3, 4].into_iter().fold(square, |x, dim| x.mean_dim(dim));
+        let variance = [0, 2, 3, 4].into_iter().fold(square, Tensor::mean_dim);
         (mean, variance)
     } else {
         let device = x.device();

@@ -17,7 +17,16 @@ pub(crate) fn command<'a>(paths: &Paths, words: impl Iterator<Item = &'a str>) -
     let browser = browser(paths)?;
     let file = paths.cache.join("bench/native.json");
     let mut lab = toolchain::native(paths, "run");
-    lab.args(["--quiet", "--package", "equipoise", "--bin", "lab", "--", "bench", "--json"]);
+    lab.args([
+        "--quiet",
+        "--package",
+        "equipoise",
+        "--bin",
+        "lab",
+        "--",
+        "bench",
+        "--json",
+    ]);
     lab.arg(&file).args(words);
     shell::run(&mut lab)?;
     let native: Value = serde_json::from_slice(&fs::read(&file)?)?;
@@ -61,9 +70,13 @@ fn browser(paths: &Paths) -> Result<Value> {
 /// A worker that starts the engine, beside what wasm-bindgen wrote.
 fn lay_out(www: &Path, engine: &Built) -> Result<()> {
     let name = engine.program.name;
-    fs::copy(engine.bound.join(format!("{name}.js")), www.join(format!("{name}.js")))?;
+    fs::copy(
+        engine.bound.join(format!("{name}.js")),
+        www.join(format!("{name}.js")),
+    )?;
     fs::copy(&engine.wasm, www.join(format!("{name}.wasm")))?;
-    let start = format!("import init from './{name}.js';\nawait init({{ module_or_path: '{name}.wasm' }});\n");
+    let start =
+        format!("import init from './{name}.js';\nawait init({{ module_or_path: '{name}.wasm' }});\n");
     fs::write(www.join(format!("{name}-worker.js")), start)?;
     Ok(())
 }

@@ -292,7 +292,7 @@ impl Sizes {
         let (count, dim) = grid(&client, units);
         // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
         unsafe {
-            gather::launch_unchecked(&client, count, dim, buffer(part), buffer(&out), self.dims(units))
+            gather::launch_unchecked(&client, count, dim, buffer(part), buffer(&out), self.dims(units));
         };
         out
     }

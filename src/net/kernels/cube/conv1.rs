@@ -27,11 +27,11 @@ struct Dims {
 }
 
 #[cube(launch_unchecked)]
-fn conv1_kernel<N: Size, W: Size>(
+fn conv1_kernel<N: Size, L: Size>(
     x: &[Vector<f32, N>],
     scale: &[f32],
     shift: &[f32],
-    w: &[Vector<f32, W>],
+    w: &[Vector<f32, L>],
     y: &mut [Vector<f32, N>],
     dims: Dims,
     #[comptime] run: usize,
@@ -104,7 +104,7 @@ fn pack(w: &[f32], out: &mut [f32], dims: Dims, #[comptime] width: usize) {
 }
 
 /// `w [cout, cin]` times channels `from..from + cin` of `x [batch, channels, d, h, w]`.
-pub(super) fn conv1(x: CubeTensor, from: usize, norm: Option<Norm>, w: CubeTensor) -> CubeTensor {
+pub(super) fn conv1(x: &CubeTensor, from: usize, norm: Option<Norm>, w: &CubeTensor) -> CubeTensor {
     let [batch, channels, d, h, width] = x.dims5();
     let [cout, cin] = w.meta.shape().dims::<2>();
     let voxels = d * h * width;
@@ -112,29 +112,21 @@ pub(super) fn conv1(x: CubeTensor, from: usize, norm: Option<Norm>, w: CubeTenso
     let n = voxels / lanes;
     let (tiles, groups) = (n.div_ceil(RUN), cout.div_ceil(OUTS));
     let dims = |units: usize| DimsLaunch::new(units, cin, from, channels, cout, n, tiles, groups);
-    let y = empty(&x, [batch, cout, d, h, width]);
+    let y = empty(x, [batch, cout, d, h, width]);
     let client = x.client.clone();
 
-    let packed = empty(&x, [groups, cin, OUTS]);
+    let packed = empty(x, [groups, cin, OUTS]);
     let units = groups * cin * OUTS;
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
     unsafe {
-        pack::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(&w),
-            buffer(&packed),
-            dims(units),
-            OUTS,
-        );
+        pack::launch_unchecked(&client, count, dim, buffer(w), buffer(&packed), dims(units), OUTS);
     }
 
     let units = batch * groups * tiles;
     let (count, dim) = grid(&client, units);
     let normed = norm.is_some();
-    let (scale, shift) = norm.map_or_else(|| nothing(&x), |n| (n.scale, n.shift));
+    let (scale, shift) = norm.map_or_else(|| nothing(x), |n| (n.scale, n.shift));
     // Safety: as above.
     unsafe {
         conv1_kernel::launch_unchecked(
@@ -143,7 +135,7 @@ pub(super) fn conv1(x: CubeTensor, from: usize, norm: Option<Norm>, w: CubeTenso
             dim,
             lanes,
             LANES,
-            buffer(&x),
+            buffer(x),
             buffer(&scale),
             buffer(&shift),
             buffer(&packed),

@@ -151,9 +151,9 @@ fn conv3_kernel<N: Size>(
 
 /// Convolves `x [batch, cin, d, h, w]` and writes the result into channels `at..` of `y`, in place.
 pub(super) fn conv3_into(
-    x: CubeTensor,
+    x: &CubeTensor,
     norm: Option<Norm>,
-    w: CubeTensor,
+    w: &CubeTensor,
     mirror: bool,
     y: &CubeTensor,
     at: usize,
@@ -181,7 +181,7 @@ pub(super) fn conv3_into(
     };
     let client = x.client.clone();
 
-    let packed = empty(&x, [groups, cin, 27, quads * LANES]);
+    let packed = empty(x, [groups, cin, 27, quads * LANES]);
     let units = groups * cin * 27 * quads * LANES;
     let (count, dim) = grid(&client, units);
     // Safety: every index below is derived from the sizes of the buffers, and units beyond the last end at once.
@@ -190,7 +190,7 @@ pub(super) fn conv3_into(
             &client,
             count,
             dim,
-            buffer(&w),
+            buffer(w),
             buffer(&packed),
             dims(units),
             quads * LANES,
@@ -198,17 +198,18 @@ pub(super) fn conv3_into(
         );
     }
 
-    let padded = empty(&x, [batch * cin, d + 2, h + 2, pitch]);
+    let padded = empty(x, [batch * cin, d + 2, h + 2, pitch]);
     let units = batch * cin * (d + 2) * (h + 2) * pitch;
     let (count, dim) = grid(&client, units);
     let normed = norm.is_some();
-    let (scale, shift) = norm.map_or_else(|| nothing(&x), |n| (n.scale, n.shift));
+    let (scale, shift) = norm.map_or_else(|| nothing(x), |n| (n.scale, n.shift));
+    // Safety: as above.
     unsafe {
         pad::launch_unchecked(
             &client,
             count,
             dim,
-            buffer(&x),
+            buffer(x),
             buffer(&scale),
             buffer(&shift),
             buffer(&padded),
@@ -219,6 +220,7 @@ pub(super) fn conv3_into(
 
     let units = batch * groups * d * h * runs;
     let (count, dim) = grid(&client, units);
+    // Safety: as above.
     unsafe {
         conv3_kernel::launch_unchecked(
             &client,

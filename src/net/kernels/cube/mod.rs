@@ -23,7 +23,7 @@ impl Kernels for CubeBackend {
         let (x, w) = (into_contiguous(x), into_contiguous(w));
         let [batch, _, d, h, width] = x.dims5();
         let y = empty(&x, [batch, w.dims5()[0], d, h, width]);
-        conv3::conv3_into(x, None, w, false, &y, 0);
+        conv3::conv3_into(&x, None, &w, false, &y, 0);
         y
     }
 
@@ -31,7 +31,7 @@ impl Kernels for CubeBackend {
         let (dy, w) = (into_contiguous(dy), into_contiguous(w));
         let [batch, _, d, h, width] = dy.dims5();
         let dx = empty(&dy, [batch, w.dims5()[1], d, h, width]);
-        conv3::conv3_into(dy, None, w, true, &dx, 0);
+        conv3::conv3_into(&dy, None, &w, true, &dx, 0);
         dx
     }
 
@@ -79,15 +79,15 @@ impl Kernels for CubeBackend {
     }
 
     fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        up2::up2(into_contiguous(x), into_contiguous(w))
+        up2::up2(&into_contiguous(x), &into_contiguous(w))
     }
 
     fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        conv1::conv1(into_contiguous(x), 0, None, into_contiguous(w))
+        conv1::conv1(&into_contiguous(x), 0, None, &into_contiguous(w))
     }
 
     fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        up2::max_pool2(into_contiguous(x))
+        up2::max_pool2(&into_contiguous(x))
     }
 
     fn norm_relu_conv1(
@@ -101,7 +101,7 @@ impl Kernels for CubeBackend {
             scale: into_contiguous(scale),
             shift: into_contiguous(shift),
         };
-        conv1::conv1(into_contiguous(x), from, Some(norm), into_contiguous(w))
+        conv1::conv1(&into_contiguous(x), from, Some(norm), &into_contiguous(w))
     }
 
     fn norm_relu_conv3_into(
@@ -119,9 +119,9 @@ impl Kernels for CubeBackend {
         // Nobody else may see the buffer change.
         let block = if block.can_mut() { block } else { block.copy() };
         conv3::conv3_into(
-            into_contiguous(x),
+            &into_contiguous(x),
             Some(norm),
-            into_contiguous(w),
+            &into_contiguous(w),
             false,
             &block,
             at,
@@ -336,27 +336,44 @@ mod timing {
             kernels::up2(x36.clone(), wu.clone())
         });
         time("pool", 0.0, &|_| kernels::max_pool2(x48.clone()));
-        let grads = |x: &Tensor<5>, w: Tensor<5>, f: &dyn Fn(Tensor<5>, Tensor<5>) -> Tensor<5>, of_x: bool| {
-            let (mut x, mut w) = (x.clone().autodiff(), w.autodiff());
-            if of_x { x = x.require_grad() } else { w = w.require_grad() }
-            let grads = f(x.clone(), w.clone()).sum().backward();
-            if of_x { x.grad(&grads).unwrap() } else { w.grad(&grads).unwrap() }
-        };
+        let grads =
+            |x: &Tensor<5>, w: Tensor<5>, f: &dyn Fn(Tensor<5>, Tensor<5>) -> Tensor<5>, of_x: bool| {
+                let (mut x, mut w) = (x.clone().autodiff(), w.autodiff());
+                if of_x {
+                    x = x.require_grad();
+                } else {
+                    w = w.require_grad();
+                }
+                let grads = f(x.clone(), w.clone()).sum().backward();
+                if of_x {
+                    x.grad(&grads).unwrap()
+                } else {
+                    w.grad(&grads).unwrap()
+                }
+            };
         let w1 = w1.reshape([48, 60, 1, 1, 1]);
         let conv1 = |x: Tensor<5>, w: Tensor<5>| kernels::conv1(x, w.reshape([48, 60]));
         for of_x in [true, false] {
             println!("forward and gradient of {}", if of_x { "x" } else { "w" });
             let flop = 4.0 * 48.0 * 12.0 * 27.0 * n;
             time("conv3", flop, &|_| grads(&x48, w3.clone(), &kernels::conv3, of_x));
-            time("conv1", 4.0 * 48.0 * 60.0 * n, &|_| grads(&x60, w1.clone(), &conv1, of_x));
-            time("up2", 4.0 * 36.0 * 36.0 * 27.0 * n / 8.0, &|_| grads(&x36, wu.clone(), &kernels::up2, of_x));
+            time("conv1", 4.0 * 48.0 * 60.0 * n, &|_| {
+                grads(&x60, w1.clone(), &conv1, of_x)
+            });
+            time("up2", 4.0 * 36.0 * 36.0 * 27.0 * n / 8.0, &|_| {
+                grads(&x36, wu.clone(), &kernels::up2, of_x)
+            });
         }
         time("norm", 0.0, &|_| {
             let x = x60.clone().autodiff().require_grad();
             let stats = Tensor::<2>::ones([4, 60], &gpu);
-            let grads = kernels::norm_relu_train(x.clone(), v(60).autodiff(), v(60).autodiff(), stats, false).sum().backward();
+            let grads = kernels::norm_relu_train(x.clone(), v(60).autodiff(), v(60).autodiff(), stats, false)
+                .sum()
+                .backward();
             x.grad(&grads).unwrap()
         });
-        time("statistics", 0.0, &|_| kernels::channel_stats(x60.clone()).reshape([1, 1, 1, 2, 60]));
+        time("statistics", 0.0, &|_| {
+            kernels::channel_stats(x60.clone()).reshape([1, 1, 1, 2, 60])
+        });
     }
 }

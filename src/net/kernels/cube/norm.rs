@@ -186,6 +186,7 @@ pub(super) fn backward(
     let part = empty(x, [chunks, 2, channels]);
     let units = chunks * channels;
     let (count, dim) = grid(&client, units);
+    // Safety: as above.
     unsafe {
         sums::launch_unchecked(
             &client,
@@ -202,6 +203,7 @@ pub(super) fn backward(
     }
     let totals = empty(x, [4, channels]);
     let (count, dim) = grid(&client, channels);
+    // Safety: as above.
     unsafe {
         finish::launch_unchecked(
             &client,
@@ -216,6 +218,7 @@ pub(super) fn backward(
     let dx = empty(x, x.dims5());
     let units = batch * channels * voxels;
     let (count, dim) = grid(&client, units);
+    // Safety: as above.
     unsafe {
         dx_kernel::launch_unchecked(
             &client,

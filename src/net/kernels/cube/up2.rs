@@ -117,12 +117,12 @@ fn up2_kernel(
 }
 
 /// Transposed convolution of `x [batch, cin, d, h, w]` with `w [cin, cout, 3, 3, 3]`.
-pub(super) fn up2(x: CubeTensor, w: CubeTensor) -> CubeTensor {
+pub(super) fn up2(x: &CubeTensor, w: &CubeTensor) -> CubeTensor {
     let [batch, cin, d, h, width] = x.dims5();
     let cout = w.dims5()[1];
     let (runs, groups) = (width.div_ceil(RUN), cout.div_ceil(OUTS));
     let units = batch * groups * d * h * runs;
-    let y = empty(&x, [batch, cout, 2 * d, 2 * h, 2 * width]);
+    let y = empty(x, [batch, cout, 2 * d, 2 * h, 2 * width]);
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
@@ -131,8 +131,8 @@ pub(super) fn up2(x: CubeTensor, w: CubeTensor) -> CubeTensor {
             &client,
             count,
             dim,
-            buffer(&x),
-            buffer(&w),
+            buffer(x),
+            buffer(w),
             buffer(&y),
             DimsLaunch::new(units, cin, cout, d, h, width, runs, groups),
             RUN,
@@ -258,11 +258,11 @@ fn max_pool2_kernel(x: &[f32], y: &mut [f32], dims: Dims) {
 }
 
 /// Maximum over 2x2x2 cubes; sides are even.
-pub(super) fn max_pool2(x: CubeTensor) -> CubeTensor {
+pub(super) fn max_pool2(x: &CubeTensor) -> CubeTensor {
     let [batch, channels, d, h, w] = x.dims5();
     let [d, h, w] = [d / 2, h / 2, w / 2];
     let units = batch * channels * d * h * w;
-    let y = empty(&x, [batch, channels, d, h, w]);
+    let y = empty(x, [batch, channels, d, h, w]);
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: as above.
@@ -271,7 +271,7 @@ pub(super) fn max_pool2(x: CubeTensor) -> CubeTensor {
             &client,
             count,
             dim,
-            buffer(&x),
+            buffer(x),
             buffer(&y),
             DimsLaunch::new(units, channels, channels, d, h, w, w, 1),
         );
