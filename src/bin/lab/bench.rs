@@ -125,7 +125,7 @@ fn measure(
         device: name.to_owned(),
         net: net.to_owned(),
         what,
-        macs: layer_table(config, side).iter().map(|r| r.macs as u64).sum(),
+        macs: layer_table(config, side).iter().map(|r| r.macs).sum(),
         ours: medians.next().unwrap_or(f64::NAN),
         stock: medians.next(),
         repeat: args.repeat,
