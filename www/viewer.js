@@ -94,9 +94,15 @@ export class Viewer {
       await this.#view.loadVolumes([{ url: await named(file), colormap: "Gray" }]);
       const scan = this.#view.volumes[0];
       if (!scan) throw new Error("the viewer cannot read this file");
+      // A few voxels below zero are overshoot of someone's resampling: air, or what was stripped, is black all the same.
+      // Scores with a mean of zero reach further down and keep their window.
+      if (scan.calMin < 0 && -scan.calMin < scan.calMax / 2) {
+        await this.#view.setVolume(0, { calMin: 0 });
+      }
       if (!this.#probability) this.#moved = false;
       await this.#placeOverlay();
-      return [scan.calMin, scan.calMax];
+      const shown = this.#view.volumes[0];
+      return [shown.calMin, shown.calMax];
     });
   }
 
