@@ -2,6 +2,7 @@
 //!
 //! A field is a slice of `nx * ny * nz` values, x fastest, as in [`Volume`](crate::volume::Volume).
 
+use crate::volume::distance::squared_distance;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
@@ -87,59 +88,12 @@ pub fn blur(data: &mut [f32], shape: Shape, sigma: [f32; 3]) {
 }
 
 /// Distance in voxels from each voxel's centre to the nearest centre of a `target` voxel (0 on the
-/// target itself; infinite if there is none). Felzenszwalb and Huttenlocher's exact transform.
+/// target itself; infinite if there is none).
 #[must_use]
 pub fn distance(target: &[bool], shape: Shape) -> Vec<f32> {
-    let far = f32::INFINITY;
-    let mut squared: Vec<f32> = target.iter().map(|&t| if t { 0.0 } else { far }).collect();
-    let longest = shape.iter().copied().max().unwrap_or(0);
-    let mut line = vec![0.0_f32; longest];
-    let mut parabola = vec![0_usize; longest];
-    let mut start = vec![0.0_f32; longest + 1];
-    for axis in 0..3 {
-        let n = shape[axis];
-        let stride: usize = shape[..axis].iter().product();
-        for first in (0..squared.len()).step_by((n * stride).max(1)) {
-            for lane in first..first + stride {
-                let at = |i: usize| lane + i * stride;
-                let mut count = 0;
-                for q in 0..n {
-                    let f = squared[at(q)];
-                    line[q] = f;
-                    if f.is_infinite() {
-                        continue;
-                    }
-                    let height = f + (q * q) as f32;
-                    let mut from = f32::NEG_INFINITY;
-                    while count > 0 {
-                        let p = parabola[count - 1];
-                        let meet = (height - line[p] - (p * p) as f32) / (2.0 * (q as f32 - p as f32));
-                        if meet > start[count - 1] {
-                            from = meet;
-                            break;
-                        }
-                        count -= 1;
-                    }
-                    parabola[count] = q;
-                    start[count] = from;
-                    count += 1;
-                }
-                let mut k = 0;
-                for q in 0..n {
-                    if count == 0 {
-                        break;
-                    }
-                    while k + 1 < count && start[k + 1] < q as f32 {
-                        k += 1;
-                    }
-                    let p = parabola[k];
-                    squared[at(q)] = line[p] + (q as f32 - p as f32).powi(2);
-                }
-            }
-        }
-    }
-    squared.iter_mut().for_each(|d| *d = d.sqrt());
-    squared
+    let mut distances = squared_distance(target, shape);
+    distances.iter_mut().for_each(|d| *d = d.sqrt());
+    distances
 }
 
 /// The four cubic B-spline weights at fraction `t` between the second and third control point.

@@ -66,26 +66,29 @@ impl NormRelu {
         }
     }
 
+    /// One over the running standard deviation.
+    fn rstd(&self) -> Tensor<1> {
+        self.variance.value().add_scalar(EPSILON).sqrt().recip()
+    }
+
     /// Scale and shift of each channel at inference.
     fn folded(&self) -> (Tensor<1>, Tensor<1>) {
         let gamma = self.gamma.val();
         let device = gamma.device();
-        let rstd = self.variance.value().add_scalar(EPSILON).sqrt().recip();
-        let scale = gamma * rstd.to_device(&device);
+        let scale = gamma * self.rstd().to_device(&device);
         let shift = self.beta.val() - self.mean.value().to_device(&device) * scale.clone();
         (scale, shift)
     }
 
     fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        let mean = self.mean.value();
-        let rstd = self.variance.value().add_scalar(EPSILON).sqrt().recip();
         match mode {
             Mode::Infer => {
                 let (scale, shift) = self.folded();
                 kernels::norm_relu(x, scale, shift)
             }
             Mode::Frozen { .. } => {
-                let rows = vec![mean.clone(), rstd, mean.ones_like(), mean.zeros_like()];
+                let mean = self.mean.value();
+                let rows = vec![mean.clone(), self.rstd(), mean.ones_like(), mean.zeros_like()];
                 self.trained(x, Tensor::stack(rows, 0), true)
             }
             Mode::Train {
@@ -94,6 +97,7 @@ impl NormRelu {
                 d_max,
                 ..
             } => {
+                let (mean, rstd) = (self.mean.value(), self.rstd());
                 let [_, channels, ..] = x.dims();
                 let now = kernels::channel_stats(x.clone()).without_autodiff();
                 let now_mean = now.clone().slice([0..1, 0..channels]).reshape([channels]);

@@ -58,7 +58,7 @@ pub(super) fn outline(volume: &Volume) -> Option<Vec<bool>> {
     let mut brain = padded(&brain, shape, margin, |mask, shape| {
         erode(&dilate(mask, shape, voxels(CLOSE_MM)), shape, voxels(CLOSE_MM))
     });
-    fill_holes(&mut brain, shape);
+    fill_holes(&mut brain, shape, 3);
 
     let millilitres = brain.iter().filter(|b| **b).count() as f64 * grid.voxel_volume() / 1000.0;
     if !PLAUSIBLE_ML.contains(&millilitres) {
@@ -123,15 +123,15 @@ pub(super) fn largest(mask: &[bool], shape: [usize; 3]) -> Vec<bool> {
         .collect()
 }
 
-/// Fills what is enclosed on all sides.
-fn fill_holes(mask: &mut [bool], shape: [usize; 3]) {
-    let [nx, ny, nz] = shape;
+/// Fills the gaps that do not reach the border along the first `axes` axes.
+pub(super) fn fill_holes(mask: &mut [bool], shape: [usize; 3], axes: usize) {
+    let [nx, ny, _] = shape;
     let gaps: Vec<bool> = mask.iter().map(|v| !v).collect();
     let gaps = label(&gaps, shape, Connectivity::Six);
     let mut open = vec![false; gaps.count() + 1];
     for (i, &gap) in gaps.labels.iter().enumerate() {
-        let (x, y, z) = (i % nx, i / nx % ny, i / (nx * ny));
-        open[gap as usize] |= [x, y, z].contains(&0) || x + 1 == nx || y + 1 == ny || z + 1 == nz;
+        let at = [i % nx, i / nx % ny, i / (nx * ny)];
+        open[gap as usize] |= (0..axes).any(|a| at[a] == 0 || at[a] + 1 == shape[a]);
     }
     for (voxel, &gap) in mask.iter_mut().zip(&gaps.labels) {
         *voxel |= gap != 0 && !open[gap as usize];

@@ -2,7 +2,6 @@
 
 use super::brain;
 use crate::volume::Volume;
-use crate::volume::components::{Connectivity, label};
 
 /// What a [`Foreground`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -177,16 +176,7 @@ fn solid(mask: &[bool], shape: [usize; 3]) -> Vec<bool> {
     let [nx, ny, _] = shape;
     let mut mask = brain::largest(mask, shape);
     for slice in mask.chunks_exact_mut((nx * ny).max(1)) {
-        let gaps: Vec<bool> = slice.iter().map(|v| !v).collect();
-        let gaps = label(&gaps, [nx, ny, 1], Connectivity::Six);
-        let mut open = vec![false; gaps.count() + 1];
-        for (i, &gap) in gaps.labels.iter().enumerate() {
-            let (x, y) = (i % nx, i / nx);
-            open[gap as usize] |= x == 0 || y == 0 || x + 1 == nx || y + 1 == ny;
-        }
-        for (voxel, &gap) in slice.iter_mut().zip(&gaps.labels) {
-            *voxel |= gap != 0 && !open[gap as usize];
-        }
+        brain::fill_holes(slice, [nx, ny, 1], 2);
     }
     mask
 }

@@ -80,7 +80,8 @@ fn sums(
     part[index * 2 * n + n + c] = s1;
 }
 
-/// Sums the chunks, and makes of the sums the gradients of gamma and beta. `out` is `[4, channel]`: those two, s0, s1.
+/// Sums the chunks, and makes of the sums the gradients of gamma and beta. `out` is `[3, channel]`: those
+/// two (that of beta is s0), s1.
 #[cube(launch_unchecked)]
 fn finish(part: &[f32], stats: &[f32], out: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.channels {
@@ -95,8 +96,7 @@ fn finish(part: &[f32], stats: &[f32], out: &mut [f32], dims: Dims) {
     }
     out[c] = s1 * stats[2 * n + c] + s0 * stats[3 * n + c];
     out[n + c] = s0;
-    out[2 * n + c] = s0;
-    out[3 * n + c] = s1;
+    out[2 * n + c] = s1;
 }
 
 /// Gradient with respect to `x`; mean and deviation are differentiated too unless `frozen`.
@@ -121,7 +121,7 @@ fn dx_kernel(
     if !frozen {
         let count = f32::cast_from(dims.batch * dims.voxels);
         let centred = (v - stats[c]) * stats[n + c];
-        g -= (totals[2 * n + c] + centred * totals[3 * n + c]) / count;
+        g -= (totals[n + c] + centred * totals[2 * n + c]) / count;
     }
     dx[ABSOLUTE_POS] = g * scale;
 }
@@ -201,7 +201,7 @@ pub(super) fn backward(
             CHUNK,
         );
     }
-    let totals = empty(x, [4, channels]);
+    let totals = empty(x, [3, channels]);
     let (count, dim) = grid(&client, channels);
     // Safety: as above.
     unsafe {
