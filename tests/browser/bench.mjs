@@ -1,15 +1,13 @@
 // Times one patch in every engine, ours and stock in turn, and prints the rows as JSON. Run by `./dev bench`.
 import { createRequire } from "node:module";
 import path from "node:path";
+import { launch } from "./chromium.mjs";
 
 const require = createRequire(path.join(process.env.EQUIPOISE_NODE_PACKAGES, "package.json"));
 const { chromium } = require("playwright-core");
 const REPEAT = { cpu: 7, gpu: 3 };
 
-const browser = await chromium.launch({
-  executablePath: process.env.EQUIPOISE_CHROMIUM,
-  args: ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--disable-quic", "--no-first-run"],
-});
+const browser = await launch(chromium, process.env.EQUIPOISE_CHROMIUM);
 const page = await browser.newPage();
 await page.goto(process.env.EQUIPOISE_URL);
 const rows = [];

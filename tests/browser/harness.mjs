@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import test from "node:test";
 import { fileURLToPath } from "node:url";
+import { launch } from "./chromium.mjs";
 
 const environment = (name) => process.env[name] ?? assert.fail(`${name} is not set; run ./dev test browser`);
 const require = createRequire(path.join(environment("EQUIPOISE_NODE_PACKAGES"), "package.json"));
@@ -47,28 +48,19 @@ export const temporary = mkdtempSync(path.join(tmpdir(), "equipoise-browser-"));
 
 let browser;
 async function launched() {
-  browser ??= await chromium.launch({
-    executablePath: environment("EQUIPOISE_CHROMIUM"),
-    args: [
-      "--no-sandbox",
-      "--enable-unsafe-webgpu",
-      "--use-webgpu-adapter=swiftshader",
-      "--enable-unsafe-swiftshader",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      // In the place of playwright's own list. Autofill would tell the browser's maker about the fields of the page.
-      "--disable-features=AutofillServerCommunication,DialMediaRouteProvider,HttpsUpgrades,MediaRouter," +
-        "OptimizationHints,PaintHolding,Translate",
-    ],
-  });
+  browser ??= await launch(chromium, environment("EQUIPOISE_CHROMIUM"));
   return browser;
 }
 
+// Waits for the browser for 20 s only, since a software adapter in the middle of a shader may not let it go; when this
+// process exits, which it does 5 s after its last word at the latest, playwright kills what is left of it.
 export async function close() {
-  await browser?.close();
+  let timer;
+  const patience = new Promise((resolve) => (timer = setTimeout(resolve, 20_000, "stuck")));
+  const verdict = await Promise.race([browser?.close(), patience]);
+  clearTimeout(timer);
+  if (verdict === "stuck") process.stderr.write("the browser did not close within 20 s and is killed\n");
+  setTimeout(() => process.exit(), 5_000).unref();
 }
 
 // A proxy that notes what it is asked for, passes on what is ours and nothing else. The browser sends all traffic of
@@ -109,7 +101,11 @@ async function watchedProxy(replace) {
     socket.destroy();
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { requests, address: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { requests, address: `http://127.0.0.1:${server.address().port}`, close };
 }
 
 // A test with a fresh page at the built app. The test gets `{ page, app, requests, problems }`; afterwards any

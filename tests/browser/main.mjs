@@ -7,6 +7,5 @@ await import("./inputs.test.mjs");
 await import("./segment.test.mjs");
 await import("./webgpu.test.mjs");
 await import("./desk.test.mjs");
-await import("./desk.test.mjs");
 
 after(close);

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
@@ -83,10 +84,12 @@ pub(crate) enum Stream {
 
 /// Runs a command, writes all it prints to `log`, and gives every line to `each` as it comes.
 ///
-/// Returns whether the command succeeded; an error means that it could not be run.
+/// Returns whether the command succeeded; an error means that it could not be run, or did not end within `limit` and
+/// was killed.
 pub(crate) fn stream(
     command: &mut Command,
     log: &Path,
+    limit: Duration,
     mut each: impl FnMut(Stream, &str),
 ) -> Result<ExitStatus> {
     let line = shown(command);
@@ -107,9 +110,21 @@ pub(crate) fn stream(
         readers.push(thread::spawn(forward(err, Stream::Err, sender.clone())));
     }
     drop(sender);
-    for (from, text) in lines {
-        writeln!(log_file, "{text}")?;
-        each(from, &text);
+    let start = Instant::now();
+    loop {
+        match lines.recv_timeout(limit.saturating_sub(start.elapsed())) {
+            Ok((from, text)) => {
+                writeln!(log_file, "{text}")?;
+                each(from, &text);
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                // Its readers end with its pipes, which its own children may hold for longer.
+                child.kill()?;
+                child.wait()?;
+                bail!("`{line}` did not end within {} minutes", limit.as_secs() / 60);
+            }
+        }
     }
     for reader in readers {
         // A reader ends with its pipe; all it read has arrived.
@@ -145,4 +160,26 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?)
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_hangs_is_killed_and_what_it_said_is_kept() -> Result<()> {
+        let log = env::temp_dir().join(format!("equipoise-hang-{}.log", std::process::id()));
+        let mut heard = Vec::new();
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo before; exec sleep 60"]);
+        let done = stream(&mut command, &log, Duration::from_millis(500), |_, line| {
+            heard.push(line.to_owned());
+        });
+        assert!(done.is_err_and(|e| e.to_string().contains("did not end")));
+        assert_eq!(heard, ["before"]);
+        assert!(start.elapsed() < Duration::from_secs(30));
+        std::fs::remove_file(log)?;
+        Ok(())
+    }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
@@ -16,6 +16,11 @@ use crate::{build, licences, serve, system, toolchain};
 
 /// Where the browser tests find the page: not at the root, since hosts do not promise that.
 const SUB_PATH: &str = "/some/where/";
+
+/// What no step needs even on a cold machine; one that hangs then fails by name instead of holding up the rest.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+/// The browser tests compile nothing and take 3 minutes.
+const BROWSER_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// How many passed, failed and were skipped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -197,7 +202,8 @@ pub(crate) fn command<'a>(paths: &Paths, words: impl Iterator<Item = &'a str>) -
 /// Runs a command that either passes or fails; its output goes to the terminal and to a log.
 fn check(run: &Run, log: &str, command: &mut Command) -> Result<Totals> {
     println!("  $ {}", shown(command));
-    let status = stream(command, &run.paths.logs().join(log), |_, line| println!("{line}"))?;
+    let log = run.paths.logs().join(log);
+    let status = stream(command, &log, LIMIT, |_, line| println!("{line}"))?;
     Ok(Totals::of(status.success()))
 }
 
@@ -252,7 +258,8 @@ fn cargo_test(run: &Run, log: &str, args: &[&str]) -> Result<Totals> {
         .args(&run.names);
     println!("  $ {}", shown(&cargo));
     let mut tests = CargoTest::default();
-    let status = stream(&mut cargo, &run.paths.logs().join(log), |from, line| match from {
+    let log = run.paths.logs().join(log);
+    let status = stream(&mut cargo, &log, LIMIT, |from, line| match from {
         Stream::Err => println!("{line}"),
         Stream::Out => {
             if let Some(shown) = tests.line(line) {
@@ -369,6 +376,7 @@ fn browser(run: &mut Run) -> Result<Totals> {
     let status = stream(
         &mut command,
         &paths.logs().join("browser.log"),
+        BROWSER_LIMIT,
         |from, line| match from {
             Stream::Err => println!("{line}"),
             Stream::Out => {

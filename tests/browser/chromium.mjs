@@ -1,0 +1,20 @@
+// How tests and benchmarks start the browser.
+
+const ARGS = [
+  "--no-sandbox",
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+  "--enable-unsafe-swiftshader",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  // In the place of playwright's own list. Autofill would tell the browser's maker about the fields of the page.
+  "--disable-features=AutofillServerCommunication,DialMediaRouteProvider,HttpsUpgrades,MediaRouter," +
+    "OptimizationHints,PaintHolding,Translate",
+];
+
+export function launch(chromium, executablePath) {
+  return chromium.launch({ executablePath, args: ARGS });
+}
