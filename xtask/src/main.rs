@@ -32,8 +32,10 @@ const HELP: &str = "\
 ./dev test    run every check and test
     --quick           only those that need neither the network code nor a browser
     WORD...           only steps of that name (`./dev test help` lists them); other words choose tests by name
-./dev bench   measure speed, ours against burn's stock operators; writes docs/performance.json
-    WORD...           handed to `lab bench` (see its --help)
+./dev bench   measure speed and memory, ours and others'; writes docs/performance.{json,md,svg}
+    WORD...           only rows of that group (`./dev bench help` lists them)
+    --keep-programs   measure with the programs built last
+    --table           measure nothing, write table and picture anew
 ./dev help    this text
 
 What is missing on the machine is installed, each thing named before. Caches lie in

@@ -1,0 +1,139 @@
+//! What is timed: one forward pass, or one step of training.
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use equipoise::loss::Loss;
+use equipoise::net::{DenseNet, Mode, NetConfig, stock, weights};
+
+/// Learning rate of the timed steps.
+const RATE: f64 = 1e-3;
+
+/// The work of one pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Work {
+    /// Probabilities of one patch.
+    Forward,
+    /// Forward, `F_1.5` loss, backward, Adam.
+    Step,
+}
+
+/// A network, a patch and, for training, an optimiser.
+pub(super) struct Pass {
+    net: DenseNet,
+    optimiser: ModuleOptimizer,
+    x: Tensor<5>,
+    labels: Tensor<5>,
+    work: Work,
+    stock: bool,
+}
+
+impl Pass {
+    /// A network with the weights of a safetensors file, or random ones. `stock` computes with burn's own operators.
+    pub(super) fn new(
+        config: &NetConfig,
+        file: Option<Vec<u8>>,
+        side: usize,
+        device: &Device,
+        (work, stock): (Work, bool),
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        config.check_side(side)?;
+        let device = match work {
+            Work::Forward => device.clone(),
+            Work::Step => device.clone().autodiff(),
+        };
+        // Dropout is drawn on the host and differs between programs: nothing of what is compared.
+        let config = NetConfig {
+            dropout: 0.0,
+            ..config.clone()
+        };
+        let net = match file {
+            Some(file) => weights::from_bytes(&config, file, &device)?,
+            None => DenseNet::new(&config, 1, &device)?,
+        };
+        let channels = config.in_channels;
+        let shape = |channels| [1, channels, side, side, side];
+        Ok(Self {
+            net,
+            optimiser: AdamConfig::new().with_epsilon(1e-8).init(),
+            x: Tensor::from_data(TensorData::new(patch(channels, side), shape(channels)), &device),
+            labels: Tensor::from_data(TensorData::new(labels(side), shape(1)), &device),
+            work,
+            stock,
+        })
+    }
+
+    /// One pass, waited for. A step answers with its loss, a forward pass with the mean probability.
+    pub(super) fn run(&mut self) -> f32 {
+        match self.work {
+            Work::Forward => self.probabilities().mean().into_scalar(),
+            Work::Step => self.step(),
+        }
+    }
+
+    /// Lesion probabilities.
+    pub(super) fn probabilities(&self) -> Tensor<5> {
+        let logits = if self.stock {
+            stock::forward(&self.net, self.x.clone(), false)
+        } else {
+            self.net.forward(self.x.clone(), Mode::Infer)
+        };
+        activation::sigmoid(logits)
+    }
+
+    fn step(&mut self) -> f32 {
+        // Plain batch normalisation, as burn's and PyTorch's.
+        let mode = Mode::Train {
+            dropout: 0,
+            momentum: 0.1,
+            r_max: 1.0,
+            d_max: 0.0,
+        };
+        let logits = if self.stock {
+            stock::forward(&self.net, self.x.clone(), true)
+        } else {
+            self.net.forward(self.x.clone(), mode)
+        };
+        let loss = Loss::default().forward(logits, self.labels.clone());
+        let grads = GradientsParams::from_grads(loss.backward(), &self.net);
+        self.net = self.optimiser.step(RATE, self.net.clone(), grads);
+        // The first layer's weights depend on all gradients; a lazy device computes them when they are read.
+        let weight = self.net.valid().stem.convs[0].weight.val();
+        let _: f32 = weight.sum().into_scalar();
+        loss.into_scalar()
+    }
+}
+
+/// The patch that every benchmark runs on (`tests/bench/model.py` makes the same).
+fn patch(channels: usize, side: usize) -> Vec<f32> {
+    (0..channels * side.pow(3))
+        .map(|i| (i * 7919 % 2003) as f32 / 500.0 - 2.0)
+        .collect()
+}
+
+/// One voxel in fifty is lesion.
+fn labels(side: usize) -> Vec<f32> {
+    (0..side.pow(3))
+        .map(|i| f32::from(u8::from(i % 50 == 0)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_ours_and_of_stock_operators_lose_alike() {
+        let config = NetConfig::preset("toy", 2).unwrap();
+        let side = 2 * config.side_multiple();
+        let pass = |stock| Pass::new(&config, None, side, &Device::flex(), (Work::Step, stock)).unwrap();
+        let (mut ours, mut stock) = (pass(false), pass(true));
+        let mut before = f32::INFINITY;
+        for step in 0..3 {
+            let (a, b) = (ours.run(), stock.run());
+            assert!((a - b).abs() < 1e-3, "step {step}: {a} and {b}");
+            assert!(a < before, "step {step}: the loss went from {before} to {a}");
+            before = a;
+        }
+    }
+}

@@ -1,0 +1,101 @@
+// In the page: engines of ours and onnxruntime-web, each in workers of its own, in turn on one patch.
+
+// Asks a worker one thing at a time.
+class Conversation {
+  #heard = [];
+  #wake = () => {};
+
+  constructor(script) {
+    this.worker = new Worker(script, { type: "module" });
+    this.worker.onmessage = ({ data }) => this.#hear(data);
+    this.worker.onerror = (event) => this.#hear({ failed: event.message ?? `${script} could not be started` });
+  }
+
+  #hear(data) {
+    this.#heard.push(data);
+    this.#wake();
+  }
+
+  async next() {
+    while (!this.#heard.length) await new Promise((resolve) => (this.#wake = resolve));
+    const data = this.#heard.shift();
+    const failed = data.failed ?? data.message?.Failed;
+    if (failed) throw new Error(JSON.stringify(failed));
+    return data;
+  }
+
+  ask(data, transfer = []) {
+    this.worker.postMessage(data, transfer);
+    return this.next();
+  }
+}
+
+// An engine of ours, spoken to as the desk does (src/web/messages.rs).
+async function engine({ program, workers = 1 }, model) {
+  const team = await Promise.all(
+    Array.from({ length: workers }, async () => {
+      const talk = new Conversation(`${program}-worker.js`);
+      const { message } = await talk.next();
+      const ask = (word, buffers) => talk.ask({ message: word, buffers, files: [], case: 1 }, buffers);
+      await ask({ Load: { config: JSON.stringify(model.card.config) } }, [model.weights.slice(0)]);
+      const predict = async () => {
+        const answer = await ask({ Predict: { tile: 0, side: model.card.patch } }, [model.patch.slice().buffer]);
+        const { millis, heap } = answer.message.Predicted;
+        return { seconds: millis / 1000, heap, probability: new Float32Array(answer.buffers[0]) };
+      };
+      return { talk, predict, device: message.Ready.device };
+    }),
+  );
+  return { device: team[0].device, run: () => together(team), stop: () => team.forEach(({ talk }) => talk.worker.terminate()) };
+}
+
+// One patch in each worker at the same time; the time is that of one patch.
+async function together(team) {
+  if (team.length === 1) return team[0].predict();
+  const begin = performance.now();
+  const answers = await Promise.all(team.map((member) => member.predict()));
+  const seconds = (performance.now() - begin) / 1000 / team.length;
+  return { seconds, heap: answers[0].heap, probability: answers[0].probability };
+}
+
+async function onnxruntime({ build, provider, threads, onnx }, model) {
+  const talk = new Conversation("ort-worker.js");
+  const { side, channels } = { side: model.card.patch, channels: model.card.config.in_channels };
+  const dims = [1, channels, side, side, side];
+  const file = await (await fetch(onnx)).arrayBuffer();
+  const ready = await talk.ask({ start: { build, provider, threads, model: file, dims } }, [file]);
+  const run = () => talk.ask({ patch: model.patch });
+  return { device: `${provider}, ${ready.threads} thread(s)`, version: ready.version, run, stop: () => talk.worker.terminate() };
+}
+
+// `contestants`: `[{ name, program | provider, repeat, ... }]`; the first is the one the others' answers are held
+// against. The first round compiles shaders and warms up; it is reported but not among `times`.
+globalThis.contest = async ({ folder, contestants }) => {
+  const card = await (await fetch(`${folder}/card.json`)).json();
+  const weights = await (await fetch(`${folder}/${card.weights.file}`)).arrayBuffer();
+  const count = card.config.in_channels * card.patch ** 3;
+  const patch = Float32Array.from({ length: count }, (_, i) => ((i * 7919) % 2003) / 500 - 2);
+  const model = { card, weights, patch };
+  const running = [];
+  for (const entry of contestants) {
+    const started = entry.program ? await engine(entry, model) : await onnxruntime(entry, model);
+    running.push({ ...entry, ...started, times: [], first: undefined });
+  }
+  const rounds = Math.max(...contestants.map(({ repeat }) => repeat));
+  for (let round = 0; round <= rounds; round++) {
+    for (const one of running) {
+      if (round > one.repeat) continue;
+      const { seconds, heap, probability } = await one.run();
+      if (round === 0) one.first = seconds;
+      else one.times.push(seconds);
+      one.heap = heap;
+      one.probability = probability;
+    }
+  }
+  const reference = running[0].probability;
+  return running.map(({ name, device, version, times, first, heap, probability, stop }) => {
+    stop();
+    const difference = reference.reduce((worst, p, i) => Math.max(worst, Math.abs(p - probability[i])), 0);
+    return { name, device, version, times, first, heap, difference };
+  });
+};

@@ -1,0 +1,291 @@
+//! Contests in Chromium, each contestant in workers of its own (`tests/bench/contest.js`).
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::figures::Series;
+use super::rows::Found;
+use super::setup::Tools;
+use crate::programs::{self, Built, PROGRAMS, STOCK};
+use crate::shell::say;
+use crate::system::{self, short_hash};
+
+/// Largest difference of a probability between two programs that run the same network.
+const AGREEMENT: f64 = 1e-4;
+const PAGE: &str = "<!doctype html><title>bench</title><link rel=\"icon\" href=\"data:,\">\
+                    <script type=\"module\" src=\"contest.js\"></script>";
+/// Files of onnxruntime-web: the entry for WebAssembly, the one for WebGPU, and what they load.
+const ORT: [&str; 6] = [
+    "ort.wasm.min.mjs",
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.mjs",
+    "ort-wasm-simd-threaded.wasm",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+];
+/// The forms that a network is exported in; the faster is compared with.
+const FORMS: [(&str, &[&str]); 3] = [
+    ("plain", &[]),
+    ("webgpu", &["--webgpu"]),
+    ("matmul", &["--webgpu", "--matmul"]),
+];
+
+/// The site that the contests run on.
+pub(crate) struct Site<'a> {
+    tools: &'a Tools<'a>,
+    folder: PathBuf,
+    /// npm packages of the page, among them the browser's driver.
+    packages: PathBuf,
+}
+
+impl<'a> Site<'a> {
+    /// Builds the engines and lays them out beside onnxruntime-web.
+    pub(crate) fn new(tools: &'a Tools) -> Result<Self> {
+        let packages = system::node_packages(tools.paths)?;
+        let folder = tools.folder.join("site");
+        fs::create_dir_all(folder.join("ort"))?;
+        if !(tools.keep_programs && folder.join("engine-gpu.wasm").is_file()) {
+            let engines = PROGRAMS.iter().filter(|p| p.name.starts_with("engine"));
+            let (built, _) = programs::build(tools.paths, &packages, engines, false)?;
+            for engine in &built {
+                lay_out(&folder, engine)?;
+            }
+        }
+        let site = Self {
+            tools,
+            folder,
+            packages,
+        };
+        site.stock()?;
+        fs::write(site.folder.join("index.html"), PAGE)?;
+        for script in ["contest.js", "ort-worker.js", "peak.wgsl"] {
+            fs::copy(tools.script(script), site.folder.join(script))?;
+        }
+        let ort = tools.node_packages()?.join("node_modules/onnxruntime-web/dist");
+        for name in ORT {
+            fs::copy(ort.join(name), site.folder.join("ort").join(name))?;
+        }
+        Ok(site)
+    }
+
+    /// The engines on burn's stock operators take long to build and change with burn alone: built when they must be.
+    fn stock(&self) -> Result<()> {
+        let read =
+            |name: &str| fs::read(self.tools.paths.root.join(name)).with_context(|| format!("no {name}"));
+        let key = short_hash(&[
+            &read("Cargo.lock")?,
+            &read("src/net/stock.rs")?,
+            &read("src/web/messages.rs")?,
+        ]);
+        let known = self.folder.join("stock");
+        if fs::read_to_string(&known).is_ok_and(|have| have == key) {
+            return Ok(());
+        }
+        say("building the engines on burn's stock operators: many minutes, once");
+        let (built, _) = programs::build(self.tools.paths, &self.packages, &STOCK, false)?;
+        for engine in &built {
+            lay_out(&self.folder, engine)?;
+        }
+        fs::write(known, key)?;
+        Ok(())
+    }
+
+    /// Copies a model to the site and exports it as ONNX.
+    fn model(&self, name: &str, from: &Path) -> Result<()> {
+        let to = self.folder.join(name);
+        fs::create_dir_all(&to)?;
+        for file in ["card.json", "weights.safetensors"] {
+            fs::copy(from.join(file), to.join(file))?;
+        }
+        for (form, options) in FORMS {
+            self.tools.onnx(from, &to.join(format!("{form}.onnx")), options)?;
+        }
+        Ok(())
+    }
+
+    /// Runs `tests/bench/browser.mjs` and answers what it prints.
+    fn run(&self, contests: &Value) -> Result<Value> {
+        let mut node = Command::new(system::node()?);
+        node.current_dir(&self.tools.paths.root)
+            .arg("tests/bench/browser.mjs")
+            .env("EQUIPOISE_NODE_PACKAGES", &self.packages)
+            .env("EQUIPOISE_CHROMIUM", system::chromium()?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = node.spawn().context("could not start node")?;
+        let task = json!({ "www": self.folder, "contests": contests }).to_string();
+        if let Some(mut to) = child.stdin.take() {
+            to.write_all(task.as_bytes())?;
+        }
+        let done = child.wait_with_output()?;
+        if !done.status.success() {
+            bail!("the contest in Chromium failed ({})", done.status);
+        }
+        serde_json::from_slice(&done.stdout).context("the contest in Chromium printed no JSON")
+    }
+
+    /// One contest: what each contestant took, in order, and how far their answers lie apart.
+    fn contest(&self, folder: &str, contestants: &[Value]) -> Result<(Vec<Series>, String)> {
+        let answer = self.run(&json!({ "it": { "folder": folder, "contestants": contestants } }))?;
+        let results = answer["results"]["it"]
+            .as_array()
+            .context("the contest has no results")?;
+        let mut worst = 0.0_f64;
+        let mut all = Vec::new();
+        for result in results {
+            let name = result["name"].as_str().unwrap_or_default();
+            let difference = result["difference"].as_f64().unwrap_or(f64::NAN);
+            if difference.is_nan() || difference > AGREEMENT {
+                bail!("{name}: probabilities differ from ours by {difference}");
+            }
+            worst = worst.max(difference);
+            let times = result["times"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_f64);
+            let version = result["version"]
+                .as_str()
+                .map_or(String::new(), |v| format!(" {v}"));
+            all.push(Series::new(format!("{name}{version}"), "s", times.collect()));
+        }
+        let chromium = answer["chromium"].as_str().unwrap_or_default();
+        let major = chromium.split('.').next().unwrap_or_default();
+        Ok((
+            all,
+            format!("Chromium {major}; probabilities differ by at most {worst:.0e}."),
+        ))
+    }
+}
+
+/// A worker that starts the engine, beside what wasm-bindgen wrote.
+fn lay_out(www: &Path, engine: &Built) -> Result<()> {
+    let name = engine.program.name;
+    fs::copy(
+        engine.bound.join(format!("{name}.js")),
+        www.join(format!("{name}.js")),
+    )?;
+    fs::copy(&engine.wasm, www.join(format!("{name}.wasm")))?;
+    let start =
+        format!("import init from './{name}.js';\nawait init({{ module_or_path: '{name}.wasm' }});\n");
+    fs::write(www.join(format!("{name}-worker.js")), start)?;
+    Ok(())
+}
+
+fn ours(program: &str, workers: usize, repeat: usize) -> Value {
+    json!({ "name": "ours", "program": program, "workers": workers, "repeat": repeat })
+}
+
+fn stock(program: &str, repeat: usize) -> Value {
+    json!({ "name": "stock burn 0.22.1", "program": program, "repeat": repeat })
+}
+
+fn ort(form: &str, provider: &str, threads: usize, repeat: usize) -> Value {
+    let build = format!("ort.{provider}.min.mjs");
+    let onnx = format!("shipped/{form}.onnx");
+    json!({ "name": "onnxruntime-web", "build": build, "provider": provider, "threads": threads, "onnx": onnx,
+            "repeat": repeat })
+}
+
+/// The faster of two forms of the same.
+fn faster<'s>(a: &'s Series, b: &'s Series) -> &'s Series {
+    if a.median() <= b.median() { a } else { b }
+}
+
+/// One worker of ours, onnxruntime-web with one thread, stock burn; then as many as there are cores.
+pub(crate) fn cpu(site: &Site) -> Result<Vec<Found>> {
+    site.model("shipped", &site.tools.shipped())?;
+    let alone = [
+        ours("engine-cpu", 1, 9),
+        ort("plain", "wasm", 1, 9),
+        ort("matmul", "wasm", 1, 9),
+        stock("engine-cpu-stock", 5),
+    ];
+    let (times, note) = site.contest("shipped", &alone)?;
+    let [mine, plain, matmul, stock] = four(times)?;
+    let forms =
+        "The faster of two exports: 1x1x1 convolutions as convolutions or as matrix products.".to_owned();
+    let notes = [note, forms];
+    let mut found = vec![
+        Found::faster("chromium-cpu-ort", &mine, faster(&plain, &matmul), &notes),
+        Found::faster("chromium-cpu-stock", &mine, &stock, &notes[..1]),
+    ];
+    let cores = std::thread::available_parallelism()?.get();
+    let together = [
+        ours("engine-cpu", cores, 9),
+        ort("plain", "wasm", cores, 9),
+        ort("matmul", "wasm", cores, 9),
+    ];
+    let (times, note) = site.contest("shipped", &together)?;
+    let [mine, plain, matmul] = <[Series; 3]>::try_from(times).ok().context("not all took part")?;
+    let how = format!(
+        "Time of one patch with {cores} at a time: ours a worker each, onnxruntime-web {cores} threads on one \
+         (COOP and COEP set)."
+    );
+    found.push(Found::faster(
+        "chromium-threads-ort",
+        &mine,
+        faster(&plain, &matmul),
+        &[note, how, notes[1].clone()],
+    ));
+    Ok(found)
+}
+
+fn four(series: Vec<Series>) -> Result<[Series; 4]> {
+    <[Series; 4]>::try_from(series).ok().context("not all took part")
+}
+
+/// Ours, onnxruntime-web and stock burn on WebGPU.
+pub(crate) fn gpu(site: &Site) -> Result<Vec<Found>> {
+    site.model("shipped", &site.tools.shipped())?;
+    let contestants = [
+        ours("engine-gpu", 1, 5),
+        ort("webgpu", "webgpu", 1, 3),
+        ort("matmul", "webgpu", 1, 1),
+        stock("engine-gpu-stock", 2),
+    ];
+    let (times, note) = site.contest("shipped", &contestants)?;
+    let [mine, webgpu, matmul, stock] = four(times)?;
+    let missing =
+        "What its WebGPU backend lacks in 3-D is written otherwise (`tests/bench/export_onnx.py`); no \
+                   operator runs on the CPU."
+            .to_owned();
+    Ok(vec![
+        Found::faster("chromium-gpu-stock", &mine, &stock, std::slice::from_ref(&note)),
+        Found::faster(
+            "chromium-gpu-ort",
+            &mine,
+            faster(&webgpu, &matmul),
+            &[note.clone(), missing],
+        ),
+    ])
+}
+
+/// Larger networks on WebGPU: ours and stock burn.
+pub(crate) fn presets(site: &Site) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for (id, net, repeat) in [
+        ("chromium-gpu-blocks", "blocks@16", 2),
+        ("chromium-gpu-browser", "browser@64", 1),
+    ] {
+        let from = site.tools.preset(net)?;
+        let to = site.folder.join(net);
+        fs::create_dir_all(&to)?;
+        for file in ["card.json", "weights.safetensors"] {
+            fs::copy(from.join(file), to.join(file))?;
+        }
+        let (times, note) = site.contest(
+            net,
+            &[ours("engine-gpu", 1, 3), stock("engine-gpu-stock", repeat)],
+        )?;
+        let [mine, stock] = <[Series; 2]>::try_from(times).ok().context("not all took part")?;
+        let what = format!("Random weights, `{net}`.");
+        found.push(Found::faster(id, &mine, &stock, &[note, what]));
+    }
+    Ok(found)
+}

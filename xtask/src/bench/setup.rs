@@ -1,0 +1,169 @@
+//! What the benchmarks need: `lab`, Python with PyTorch and ONNX, onnxruntime-web, models. All in the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::paths::Paths;
+use crate::shell::{probe, run, say};
+use crate::system::{self, short_hash};
+use crate::toolchain;
+
+/// The shipped model, below the checkout.
+const SHIPPED: &str = "www/models/browser-b1.5";
+/// The CPU build of PyTorch is a tenth of the one that PyPI has for Linux.
+const TORCH_CPU: &str = "https://download.pytorch.org/whl/cpu";
+
+/// Where things are.
+pub(crate) struct Tools<'a> {
+    pub(crate) paths: &'a Paths,
+    /// Everything of the benchmarks in the cache.
+    pub(crate) folder: PathBuf,
+    /// Measure with the programs built last.
+    pub(crate) keep_programs: bool,
+}
+
+impl<'a> Tools<'a> {
+    pub(crate) fn new(paths: &'a Paths, keep_programs: bool) -> Result<Self> {
+        let folder = paths.cache.join("bench");
+        fs::create_dir_all(&folder)?;
+        Ok(Self {
+            paths,
+            folder,
+            keep_programs,
+        })
+    }
+
+    /// A file of `tests/bench`.
+    pub(crate) fn script(&self, name: &str) -> PathBuf {
+        self.paths.root.join("tests/bench").join(name)
+    }
+
+    /// The folder of the shipped model.
+    pub(crate) fn shipped(&self) -> PathBuf {
+        self.paths.root.join(SHIPPED)
+    }
+
+    /// Builds `lab` without the checks of a development build, and puts it where no other build replaces it.
+    pub(crate) fn build_lab(&self) -> Result<()> {
+        if self.keep_programs && self.lab_file().is_file() {
+            return Ok(());
+        }
+        system::vulkan()?;
+        let mut cargo = toolchain::native(self.paths, "build");
+        cargo.args(["--package", "equipoise", "--bin", "lab", "--locked"]);
+        // The dependencies are built without them anyway, and are shared with every other build.
+        cargo
+            .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
+            .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false");
+        run(&mut cargo)?;
+        fs::copy(self.paths.native().join("debug/lab"), self.lab_file()).context("cargo built no lab")?;
+        Ok(())
+    }
+
+    fn lab_file(&self) -> PathBuf {
+        self.folder.join("lab")
+    }
+
+    /// `lab`, in the checkout.
+    pub(crate) fn lab(&self) -> Result<Command> {
+        let mut lab = Command::new(self.lab_file());
+        // burn materialises an optimiser on its default device.
+        lab.current_dir(&self.paths.root).env("BURN_DEVICE", "flex");
+        Ok(lab)
+    }
+
+    /// A model with random weights of `PRESET@SIDE`, made once.
+    pub(crate) fn preset(&self, net: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(net.replace('@', "-"));
+        if !folder.join("card.json").is_file() {
+            run(self
+                .lab()?
+                .args(["bench", "network", "--net", net, "--out"])
+                .arg(&folder))?;
+        }
+        Ok(folder)
+    }
+
+    /// Python with `tests/bench/requirements.txt`.
+    pub(crate) fn python(&self) -> Result<PathBuf> {
+        let list = self.script("requirements.txt");
+        let wanted = fs::read(&list).with_context(|| format!("could not read {}", list.display()))?;
+        let folder = self.folder.join("venv");
+        let python = folder.join("bin/python");
+        let done = folder.join("installed");
+        let hash = short_hash(&[&wanted]);
+        if fs::read_to_string(&done).is_ok_and(|have| have == hash) {
+            return Ok(python);
+        }
+        if probe("python3", &["-c", "import venv, ensurepip"]).is_none() {
+            system::apt_install("Python 3 with venv", &["python3", "python3-venv"])?;
+        }
+        say("installing PyTorch and ONNX (tests/bench/requirements.txt) into the cache; some GB, once");
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        let pip = |more: &[&str]| {
+            let mut pip = Command::new(&python);
+            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+                .args(more)
+                .arg("-r")
+                .arg(&list);
+            pip
+        };
+        // Not every network lets PyTorch's own index through.
+        let small = [
+            "--retries",
+            "0",
+            "--timeout",
+            "15",
+            "--extra-index-url",
+            TORCH_CPU,
+        ];
+        if run(&mut pip(&small)).is_err() {
+            run(&mut pip(&[]))?;
+        }
+        fs::write(done, hash)?;
+        Ok(python)
+    }
+
+    /// The folder with `node_modules` of `tests/bench/npm`.
+    pub(crate) fn node_packages(&self) -> Result<PathBuf> {
+        system::node()?;
+        let from = self.script("npm");
+        let lock = fs::read(from.join("package-lock.json")).context("could not read tests/bench/npm")?;
+        let folder = self.folder.join(format!("npm-{}", short_hash(&[&lock])));
+        let done = folder.join("installed");
+        if done.is_file() {
+            return Ok(folder);
+        }
+        say("installing onnxruntime-web (tests/bench/npm) into the cache");
+        fs::create_dir_all(&folder)?;
+        for name in ["package.json", "package-lock.json"] {
+            fs::copy(from.join(name), folder.join(name))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args([
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ])
+        .current_dir(&folder);
+        run(&mut npm)?;
+        fs::write(done, "")?;
+        Ok(folder)
+    }
+
+    /// The network of a model as ONNX, `options` being those of `export_onnx.py`.
+    pub(crate) fn onnx(&self, model: &Path, to: &Path, options: &[&str]) -> Result<()> {
+        let mut python = Command::new(self.python()?);
+        python
+            .arg(self.script("export_onnx.py"))
+            .arg(model)
+            .arg(to)
+            .args(options);
+        run(&mut python)
+    }
+}
