@@ -12,6 +12,7 @@ mod cross_entropy;
 mod f_beta;
 mod focal;
 mod generalized_dice;
+pub mod point;
 
 pub use cross_entropy::cross_entropy;
 pub use f_beta::{TverskyWeights, dice, f_beta};

@@ -14,7 +14,7 @@ pub(super) struct AboutProps {
 #[component]
 pub(super) fn About(props: &AboutProps) -> Html {
     html! {
-        <main class="about">
+        <main id="content" class="about" tabindex="-1">
             <h2>{ "What it does" }</h2>
             <p>
                 { "Equipoise finds multiple-sclerosis lesions in a FLAIR scan of the brain, with a T1 scan beside it if \

@@ -1,18 +1,23 @@
 //! The page: what a person sees. Draws and forwards, never computes.
 //!
 //! - [`state`]: what the page knows and how that changes, without a browser;
+//! - [`address`]: the state in the address, for links;
+//! - [`explore`]: the loss on paper, drawn from [`crate::loss`];
 //! - `page`: carries out what the state machine asks for, and draws;
 //! - `desk`, `viewer`, `files`, `theme`: the browser's side, one matter each;
 //! - `words`, `guess`: numbers in words, file names in inputs;
 //! - the rest: one component a file.
 
 mod about;
+pub mod address;
 mod controls;
 mod desk;
+pub mod explore;
 mod files;
 pub mod guess;
 mod notices;
 mod page;
+mod plot;
 mod result;
 mod run;
 mod scans;

@@ -4,14 +4,17 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use gloo_events::{EventListener, EventListenerOptions};
+use gloo_timers::callback::Timeout;
 use js_sys::{Array, ArrayBuffer, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{DragEvent, File, HtmlCanvasElement};
+use web_sys::{DragEvent, File, HtmlCanvasElement, HtmlElement};
 use yew::prelude::*;
 
 use super::about::About;
+use super::address::{Address, View};
 use super::desk::{DeskLink, Event as DeskEvent};
+use super::explore::{Paper, Point};
 use super::notices::NoticeList;
 use super::result::ResultPanel;
 use super::run::RunPanel;
@@ -34,23 +37,9 @@ pub(super) struct PanelProps {
     pub(super) act: Callback<Action>,
 }
 
-/// The views that the header leads to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum View {
-    Segment,
-    About,
-}
-
-impl View {
-    /// The view that the address names.
-    fn of_address() -> Self {
-        let hash = web_sys::window().and_then(|w| w.location().hash().ok());
-        match hash.as_deref() {
-            Some("#about") => Self::About,
-            _ => Self::Segment,
-        }
-    }
-}
+/// Milliseconds for which the state must be still before it is written to the address: browsers allow only so many
+/// changes of it in a while, and a slider makes dozens a second.
+const ADDRESS_REST_MS: u32 = 300;
 
 /// What happens to the page.
 pub(super) enum Msg {
@@ -62,7 +51,12 @@ pub(super) enum Msg {
     Desk(DeskEvent),
     Crosshair(Option<Location>),
     Step(i32, i32, i32),
+    /// The point of the drawings moved.
+    Drawn(Point),
+    /// The address changed, by a person or by us.
     Address,
+    /// It is time to write the address.
+    WriteAddress,
     NextTheme,
 }
 
@@ -77,6 +71,10 @@ pub(super) struct Page {
     files: HashMap<u32, File>,
     last_file: u32,
     view: View,
+    /// Where the drawings of the loss stand.
+    point: Point,
+    /// Writes the address when the state has been still for a while.
+    write_address: Option<Timeout>,
     theme: Theme,
     dragging: bool,
     _listeners: Vec<EventListener>,
@@ -114,7 +112,9 @@ impl Component for Page {
             crosshair: None,
             files: HashMap::new(),
             last_file: 0,
-            view: View::of_address(),
+            view: View::default(),
+            point: Point::default(),
+            write_address: None,
             theme: Theme::remembered(),
             dragging: false,
             _listeners: listeners(ctx),
@@ -122,6 +122,7 @@ impl Component for Page {
             on_window,
         };
         page.start_desk(ctx);
+        page.follow_address(ctx);
         page
     }
 
@@ -167,7 +168,16 @@ impl Component for Page {
                 }
                 return false;
             }
-            Msg::Address => self.view = View::of_address(),
+            Msg::Drawn(point) => {
+                self.point = point;
+                self.write_address_soon(ctx);
+            }
+            Msg::Address => self.follow_address(ctx),
+            Msg::WriteAddress => {
+                self.write_address = None;
+                write_hash(&self.address(self.view).hash());
+                return false;
+            }
             Msg::NextTheme => {
                 self.theme = self.theme.next();
                 self.theme.apply();
@@ -182,17 +192,37 @@ impl Component for Page {
         let act = link.callback(Msg::Act);
         let choose = link.callback(|(slot, file)| Msg::Chosen(slot, file));
         let step = link.callback(|(right, front, top)| Msg::Step(right, front, top));
-        let here = |view: View| (self.view == view).then_some("page");
+        let tab = |view: View, words: &'static str| {
+            let here = (self.view == view).then_some("page");
+            html! { <a href={self.address(view).hash()} aria-current={here}>{ words }</a> }
+        };
+        let main = if self.view == View::Segment {
+            "controls"
+        } else {
+            "content"
+        };
+        let skip = Callback::from(move |event: MouseEvent| {
+            // The address names the view; following this link would change it.
+            event.prevent_default();
+            let document = web_sys::window().and_then(|window| window.document());
+            let target = document.and_then(|document| document.get_element_by_id(main));
+            if let Some(target) = target.and_then(|target| target.dyn_into::<HtmlElement>().ok()) {
+                drop(target.focus());
+            }
+        });
         let theme = self.theme.name();
         html! {
             <>
                 <header class="top">
-                    <a class="skip" href="#controls">{ "Skip to the controls" }</a>
+                    <a class="skip" href={format!("#{main}")} onclick={skip}>
+                        { if self.view == View::Segment { "Skip to the controls" } else { "Skip to the content" } }
+                    </a>
                     <h1>{ "Equipoise" }</h1>
                     <p class="tagline">{ "MS lesion segmentation in your browser" }</p>
                     <nav aria-label="Views">
-                        <a href="#segment" aria-current={here(View::Segment)}>{ "Segment" }</a>
-                        <a href="#about" aria-current={here(View::About)}>{ "About" }</a>
+                        { tab(View::Segment, "Segment") }
+                        { tab(View::Explore, "Explore") }
+                        { tab(View::About, "About") }
                     </nav>
                     <button
                         type="button"
@@ -217,6 +247,9 @@ impl Component for Page {
                         <ViewPanel state={state.clone()} act={act.clone()} />
                     </section>
                 </main>
+                if self.view == View::Explore {
+                    <Paper point={self.point} moved={link.callback(Msg::Drawn)} />
+                }
                 if self.view == View::About {
                     <About models={state.models.clone()} />
                 }
@@ -254,6 +287,7 @@ impl Page {
         for effect in effects {
             self.perform(ctx, effect, buffers);
         }
+        self.write_address_soon(ctx);
         // Whoever works in another tab sees there how far it is.
         if let Some(document) = web_sys::window().and_then(|window| window.document()) {
             document.set_title(&super::words::title(&self.state.run));
@@ -320,6 +354,40 @@ impl Page {
             }
             _ => {}
         }
+    }
+
+    /// The address of a view as things stand.
+    fn address(&self, view: View) -> Address {
+        match view {
+            View::Segment => Address::Segment(self.state.link()),
+            View::Explore => Address::Explore(self.point),
+            View::About => Address::About,
+        }
+    }
+
+    /// Shows what the address asks for.
+    fn follow_address(&mut self, ctx: &Context<Self>) {
+        let hash = web_sys::window().and_then(|window| window.location().hash().ok());
+        let Some(wanted) = Address::read(&hash.unwrap_or_default()) else {
+            return;
+        };
+        let view = wanted.view();
+        // What we wrote ourselves, and links that only change the view, say nothing new.
+        let news = wanted != self.address(view);
+        self.view = view;
+        match wanted {
+            Address::Segment(link) if news => self.act(ctx, Action::Follow(link), &[]),
+            Address::Explore(point) => self.point = point,
+            Address::Segment(_) | Address::About => {}
+        }
+    }
+
+    fn write_address_soon(&mut self, ctx: &Context<Self>) {
+        let link = ctx.link().clone();
+        // The timer before, if one runs, is dropped and with it cancelled.
+        self.write_address = Some(Timeout::new(ADDRESS_REST_MS, move || {
+            link.send_message(Msg::WriteAddress);
+        }));
     }
 
     fn start_desk(&mut self, ctx: &Context<Self>) {
@@ -398,6 +466,20 @@ fn listeners(ctx: &Context<Page>) -> Vec<EventListener> {
         ),
         EventListener::new(&window, "hashchange", move |_| address.emit(())),
     ]
+}
+
+/// Puts a hash into the address without a step in the browser's history.
+fn write_hash(hash: &str) {
+    let Some(location) = web_sys::window().map(|window| window.location()) else {
+        return;
+    };
+    let now = location.hash().unwrap_or_default();
+    // An address without a hash is that of the first view as it comes.
+    let same =
+        now == hash || (now.is_empty() && hash == Address::Segment(super::state::Link::default()).hash());
+    if !same {
+        drop(location.replace(hash));
+    }
 }
 
 fn has_files(event: &DragEvent) -> bool {

@@ -4,11 +4,13 @@
 //! touches the document, the desk or a file, so the whole behaviour of the page is tested natively.
 
 mod answers;
+mod link;
 mod notices;
 mod step;
 #[cfg(test)]
 mod tests;
 
+pub use link::Link;
 pub use notices::{Notice, NoticeKind, Notices};
 
 use crate::web::messages::{
@@ -260,6 +262,8 @@ pub enum Action {
     SampleArrived(Sample, Vec<(Slot, FileCard)>),
     /// They are not.
     SampleFailed(String),
+    /// An address was followed to this view.
+    Follow(Link),
     /// The networks that ship with the page.
     ModelsFound(Vec<Model>),
     /// Use this network.
@@ -368,6 +372,8 @@ pub struct State {
     pub sample: Sample,
     /// A sample's files are on their way.
     pub fetching: bool,
+    /// The sample that the open scans are, if they are one.
+    pub shown_sample: Option<Sample>,
     /// Networks to choose from.
     pub models: Vec<Model>,
     /// How to run.
@@ -386,6 +392,8 @@ pub struct State {
     case: u32,
     /// Deaths of the desk since it last did something useful.
     deaths: u32,
+    /// What the last address asked for that could not be done yet.
+    wanted: link::Wanted,
 }
 
 impl Default for State {
@@ -396,6 +404,7 @@ impl Default for State {
             t1: Input::default(),
             sample: Sample::default(),
             fetching: false,
+            shown_sample: None,
             models: Vec::new(),
             settings: SegmentSettings {
                 model: String::new(),
@@ -415,6 +424,7 @@ impl Default for State {
             notices: Notices::default(),
             case: 0,
             deaths: 0,
+            wanted: link::Wanted::default(),
         }
     }
 }

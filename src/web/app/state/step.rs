@@ -10,11 +10,19 @@ impl State {
     /// Takes one step.
     #[must_use = "the page must carry out the effects"]
     pub fn step(&mut self, action: Action) -> Vec<Effect> {
+        let mut effects = self.take(action);
+        effects.extend(self.run_as_linked());
+        effects
+    }
+
+    fn take(&mut self, action: Action) -> Vec<Effect> {
         match action {
             Action::Picked(files) => {
                 self.fetching = false;
+                self.forget_link();
                 self.pick(files)
             }
+            Action::Follow(link) => self.follow(link),
             Action::DroppedTooMany(count) => {
                 self.error(format!(
                     "{count} files were dropped; drop one FLAIR, or a FLAIR and its T1."
@@ -27,13 +35,15 @@ impl State {
                 Vec::new()
             }
             Action::OpenSample => {
-                self.fetching = true;
-                vec![Effect::FetchSample(self.sample)]
+                self.forget_link();
+                self.open_sample()
             }
             // A file that the person chose meanwhile wins.
             Action::SampleArrived(sample, files) if self.fetching && sample == self.sample => {
                 self.fetching = false;
-                self.pick(files)
+                let effects = self.pick(files);
+                self.shown_sample = Some(sample);
+                effects
             }
             Action::SampleArrived(..) => Vec::new(),
             Action::SampleFailed(problem) => {
@@ -43,11 +53,8 @@ impl State {
             }
             Action::ModelsFound(models) => {
                 self.models = models;
-                match self.models.first() {
-                    Some(first) if self.settings.model.is_empty() => {
-                        let path = first.path.clone();
-                        self.choose_model(path)
-                    }
+                match self.first_model() {
+                    Some(path) if self.settings.model.is_empty() => self.choose_model(path),
                     _ => Vec::new(),
                 }
             }
@@ -78,6 +85,7 @@ impl State {
             Action::Save(_) => Vec::new(),
             Action::Threshold(threshold) => {
                 self.cut.threshold = threshold.clamp(0.0, 1.0);
+                self.wanted.threshold = None;
                 let mut effects = vec![Effect::Restyle];
                 effects.extend(self.ask_cut());
                 effects
@@ -172,6 +180,7 @@ impl State {
             return Vec::new();
         }
         self.notices.clear();
+        self.shown_sample = None;
         let mut effects = self.end_result();
         // Another patient's FLAIR must not meet the last one's T1.
         let new_flair = files.iter().any(|(slot, _)| *slot == Slot::Flair);
@@ -209,6 +218,8 @@ impl State {
         if matches!(self.input(slot), Input::Empty) {
             return Vec::new();
         }
+        self.forget_link();
+        self.shown_sample = None;
         let mut effects = self.end_result();
         effects.extend(self.forget(slot));
         effects.push(self.keep_files());
@@ -255,12 +266,18 @@ impl State {
         Effect::KeepFiles(ids.collect())
     }
 
-    fn choose_model(&mut self, path: String) -> Vec<Effect> {
+    pub(super) fn open_sample(&mut self) -> Vec<Effect> {
+        self.fetching = true;
+        vec![Effect::FetchSample(self.sample)]
+    }
+
+    pub(super) fn choose_model(&mut self, path: String) -> Vec<Effect> {
         if let Some(threshold) = self
             .models
             .iter()
             .find(|model| model.path == path)
             .and_then(|model| model.threshold)
+            .filter(|_| self.wanted.threshold.is_none())
         {
             // A result that is on screen keeps the cut that it was made with.
             if self.outcome().is_none() {
@@ -280,7 +297,7 @@ impl State {
         vec![self.send(ToDesk::Plan(self.settings.clone()))]
     }
 
-    fn segment(&mut self) -> Vec<Effect> {
+    pub(super) fn segment(&mut self) -> Vec<Effect> {
         if !self.can_segment() {
             return Vec::new();
         }

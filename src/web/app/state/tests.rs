@@ -611,3 +611,91 @@ fn notices_stay_until_dismissed_and_do_not_repeat() {
         ["The engine was changed to CPU: the GPU was lost."]
     );
 }
+
+/// What the page does with a link, up to the moment at which the sample is open.
+fn follow(link: Link) -> Bench {
+    let mut bench = Bench {
+        state: State::default(),
+        effects: Vec::new(),
+    };
+    let fetched = bench.step(Action::Follow(link)).to_vec();
+    assert!(
+        fetched.contains(&Effect::FetchSample(Sample::Head)),
+        "{fetched:?}"
+    );
+    bench.step(Action::ModelsFound(vec![Model {
+        path: "models/browser".into(),
+        title: "Browser".into(),
+        summary: String::new(),
+        threshold: Some(0.4),
+    }]));
+    bench.says(None, FromDesk::Ready);
+    bench.step(Action::SampleArrived(Sample::Head, vec![(Slot::Flair, card(1))]));
+    bench.opens(Slot::Flair);
+    bench
+}
+
+fn linked(result: bool) -> Link {
+    Link {
+        sample: Some(Sample::Head),
+        result,
+        overlap: Some(0.75),
+        threshold: Some(0.7),
+        ..Link::default()
+    }
+}
+
+#[test]
+fn a_link_to_a_result_opens_its_sample_and_segments_it() {
+    let bench = follow(linked(true));
+    let asked = bench.sent();
+    let segments = |sent: &&ToDesk| matches!(sent, ToDesk::Segment(settings) if settings.overlap == 0.75);
+    assert!(asked.iter().any(segments), "{asked:?}");
+    assert!(bench.state.is_running());
+    // The network recommends 0.4, but the link asked for something else.
+    assert_eq!(bench.state.cut.threshold, 0.7);
+}
+
+#[test]
+fn a_link_to_a_sample_alone_waits_for_the_person() {
+    let mut bench = follow(linked(false));
+    assert!(!bench.state.is_running());
+    assert_eq!(bench.state.link(), linked(false));
+    // A person's own scan is in no link, and the sample's result is not asked for any more.
+    bench.pick(Slot::Flair, 7);
+    bench.opens(Slot::Flair);
+    assert_eq!(
+        (bench.state.link().sample, bench.state.is_running()),
+        (None, false)
+    );
+}
+
+#[test]
+fn a_person_who_does_something_else_is_not_overruled_by_a_link() {
+    let mut bench = Bench::ready();
+    bench.step(Action::Follow(linked(true)));
+    bench.pick(Slot::Flair, 3);
+    bench.opens(Slot::Flair);
+    assert!(
+        !bench.state.is_running(),
+        "the link meant the sample, not this scan"
+    );
+}
+
+#[test]
+fn a_link_leaves_out_what_is_as_it_comes() {
+    assert_eq!(Bench::done().state.link(), Link::default());
+    let mut bench = Bench::with_flair();
+    bench.step(Action::Follow(Link {
+        network: Some("browser".into()),
+        window: Some("uniform".into()),
+        ..Link::default()
+    }));
+    assert_eq!(bench.state.settings.window, "uniform");
+    assert_eq!(bench.state.settings.model, "models/browser");
+    bench.step(Action::Follow(Link {
+        network: Some("unknown".into()),
+        ..Link::default()
+    }));
+    assert_eq!(bench.state.settings.model, "models/browser");
+}

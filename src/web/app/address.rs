@@ -1,0 +1,288 @@
+//! The page's state in its address: `#view/topic?key=value&...`.
+//!
+//! A link shows another person the same view with the same settings, and a sample if one is open. It never holds a
+//! file's name or anything of its contents: all that can be written is in [`Link`] and [`Point`].
+//!
+//! Keys with their default are left out, unknown keys are ignored, and a value outside its range counts as absent,
+//! since anybody can type an address.
+
+use std::fmt::{Display, Write};
+
+use super::explore::Point;
+use super::state::{Link, Sample};
+
+/// The views that the header leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum View {
+    /// Scans in, masks out.
+    #[default]
+    Segment,
+    /// What the method does, to be tried out.
+    Explore,
+    /// What this is.
+    About,
+}
+
+impl View {
+    /// Its name in the address.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Segment => "segment",
+            Self::Explore => "explore",
+            Self::About => "about",
+        }
+    }
+}
+
+/// What an address asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Address {
+    /// [`View::Segment`] with these settings.
+    Segment(Link),
+    /// [`View::Explore`] at this point.
+    Explore(Point),
+    /// [`View::About`].
+    About,
+}
+
+impl Address {
+    /// Reads the address's hash, with or without its `#`. `None` if it names no view (an anchor within the page, say).
+    #[must_use]
+    pub fn read(hash: &str) -> Option<Self> {
+        let hash = hash.strip_prefix('#').unwrap_or(hash);
+        let (name, query) = hash.split_once('?').unwrap_or((hash, ""));
+        let fields = Fields(query);
+        match name {
+            "" | "segment" => Some(Self::Segment(fields.link())),
+            "explore" | "explore/paper" => Some(Self::Explore(fields.point())),
+            "about" => Some(Self::About),
+            _ => None,
+        }
+    }
+
+    /// Its view.
+    #[must_use]
+    pub fn view(&self) -> View {
+        match self {
+            Self::Segment(_) => View::Segment,
+            Self::Explore(_) => View::Explore,
+            Self::About => View::About,
+        }
+    }
+
+    /// The hash, with its `#`.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut to = Writer(format!("#{}", self.view().name()), '?');
+        match self {
+            Self::Segment(link) => to.link(link),
+            Self::Explore(point) => to.point(point),
+            Self::About => {}
+        }
+        to.0
+    }
+}
+
+/// The part of an address after its `?`.
+struct Fields<'a>(&'a str);
+
+impl Fields<'_> {
+    fn text(&self, key: &str) -> Option<&str> {
+        self.0
+            .split('&')
+            .filter_map(|field| field.split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
+    }
+
+    /// A number within a range, which refuses what is no number too.
+    fn number(&self, key: &str, low: f64, high: f64) -> Option<f64> {
+        let value = self.text(key)?.parse().ok()?;
+        (low..=high).contains(&value).then_some(value)
+    }
+
+    /// One of a few words.
+    fn word(&self, key: &str, known: &[&str]) -> Option<String> {
+        let value = self.text(key)?;
+        known.contains(&value).then(|| value.to_owned())
+    }
+
+    fn link(&self) -> Link {
+        let sane = |name: &&str| {
+            name.chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        };
+        Link {
+            sample: match self.text("sample") {
+                Some("small") => Some(Sample::Small),
+                Some("head") => Some(Sample::Head),
+                _ => None,
+            },
+            result: self.text("result") == Some("1"),
+            network: self.text("network").filter(sane).map(str::to_owned),
+            overlap: self
+                .word("overlap", &["0", "0.5", "0.75"])
+                .and_then(|word| word.parse().ok()),
+            window: self.word("window", &["bspline", "gaussian", "uniform"]),
+            patch: self
+                .word("patch", &["32", "48", "64", "80", "96"])
+                .and_then(|word| word.parse().ok()),
+            rotations: self.text("rotations") == Some("1"),
+            threshold: self.number("threshold", 0.01, 0.99).map(|value| value as f32),
+            min_lesion_mm3: self.number("smallest", 0.0, 1e5),
+        }
+    }
+
+    fn point(&self) -> Point {
+        let normal = Point::default();
+        let number = |key, (low, high), normal| self.number(key, low, high).unwrap_or(normal);
+        Point {
+            beta: number("beta", Point::BETA, normal.beta),
+            ratio: number("ratio", Point::RATIO, normal.ratio),
+            tp: number("tp", Point::TP, normal.tp),
+            fp: number("fp", Point::COUNT, normal.fp),
+            fn_: number("fn", Point::COUNT, normal.fn_),
+            wrong: number("wrong", Point::WRONG, normal.wrong),
+            step: self.number("step", 1.0, 3.0).map(|step| step as usize),
+        }
+    }
+}
+
+/// A hash that grows, and what goes before the next field.
+struct Writer(String, char);
+
+impl Writer {
+    fn field(&mut self, key: &str, value: impl Display) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.0, "{}{key}={value}", self.1);
+        self.1 = '&';
+    }
+
+    fn some(&mut self, key: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.field(key, value);
+        }
+    }
+
+    fn link(&mut self, link: &Link) {
+        self.some(
+            "sample",
+            link.sample.map(|sample| match sample {
+                Sample::Small => "small",
+                Sample::Head => "head",
+            }),
+        );
+        self.some("result", link.result.then_some(1));
+        self.some("network", link.network.as_ref());
+        self.some("overlap", link.overlap);
+        self.some("window", link.window.as_ref());
+        self.some("patch", link.patch);
+        self.some("rotations", link.rotations.then_some(1));
+        self.some("threshold", link.threshold);
+        self.some("smallest", link.min_lesion_mm3);
+    }
+
+    fn point(&mut self, point: &Point) {
+        let normal = Point::default();
+        for (key, value, normal) in [
+            ("beta", point.beta, normal.beta),
+            ("ratio", point.ratio, normal.ratio),
+            ("tp", point.tp, normal.tp),
+            ("fp", point.fp, normal.fp),
+            ("fn", point.fn_, normal.fn_),
+            ("wrong", point.wrong, normal.wrong),
+        ] {
+            self.some(key, (value != normal).then_some(value));
+        }
+        self.some("step", point.step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn views_have_names() {
+        for (hash, view) in [
+            ("", View::Segment),
+            ("#", View::Segment),
+            ("#segment", View::Segment),
+            ("#explore", View::Explore),
+            ("#explore/paper?beta=2", View::Explore),
+            ("#about", View::About),
+        ] {
+            assert_eq!(
+                Address::read(hash).map(|address| address.view()),
+                Some(view),
+                "{hash}"
+            );
+        }
+        // Anchors, such as that of the skip link, are no views.
+        assert_eq!(Address::read("#controls"), None);
+        assert_eq!(Address::Segment(Link::default()).hash(), "#segment");
+        assert_eq!(Address::Explore(Point::default()).hash(), "#explore");
+    }
+
+    #[test]
+    fn what_anybody_types_is_harmless() {
+        let Some(Address::Segment(link)) = Address::read(
+            "#segment?sample=../../x&overlap=0.9&window=<b>&patch=4096&threshold=NaN&smallest=-3&network=../../etc&a&=&&result=yes",
+        ) else {
+            panic!("not the view")
+        };
+        assert_eq!(link, Link::default());
+        let Some(Address::Explore(point)) = Address::read("#explore?beta=1e9&tp=-1&ratio=inf&step=7&wrong=0")
+        else {
+            panic!("not the view")
+        };
+        assert_eq!(point, Point::default());
+    }
+
+    prop_compose! {
+        fn links()(
+            sample in prop::option::of(prop::sample::select(vec![Sample::Small, Sample::Head])),
+            result: bool,
+            network in prop::option::of("[a-z0-9.-]{1,12}"),
+            overlap in prop::option::of(prop::sample::select(vec![0.0, 0.5, 0.75])),
+            window in prop::option::of(prop::sample::select(vec!["bspline".to_owned(), "gaussian".to_owned(), "uniform".to_owned()])),
+            patch in prop::option::of(prop::sample::select(vec![32_usize, 48, 96])),
+            rotations: bool,
+            threshold in prop::option::of(0.01_f32..0.99),
+            min_lesion_mm3 in prop::option::of(0.0..100.0),
+        ) -> Link {
+            Link { sample, result, network, overlap, window, patch, rotations, threshold, min_lesion_mm3 }
+        }
+    }
+
+    prop_compose! {
+        fn points()(
+            beta in Point::BETA.0..Point::BETA.1,
+            ratio in Point::RATIO.0..Point::RATIO.1,
+            tp in 1.0..500.0, fp in 0.0..500.0, fn_ in 0.0..500.0,
+            wrong in Point::WRONG.0..Point::WRONG.1,
+            step in prop::option::of(1_usize..=3),
+        ) -> Point {
+            Point { beta, ratio, tp, fp, fn_, wrong, step }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_link_leads_back_to_what_it_was_made_of(link in links(), point in points()) {
+            for address in [Address::Segment(link.clone()), Address::Explore(point)] {
+                prop_assert_eq!(Address::read(&address.hash()), Some(address));
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_odd(text in ".*") {
+            if let Some(address) = Address::read(&text) {
+                prop_assert_eq!(Address::read(&address.hash()), Some(address));
+            }
+        }
+    }
+}
