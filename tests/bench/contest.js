@@ -1,5 +1,7 @@
 // In the page: engines of ours and onnxruntime-web, each in workers of its own, in turn on one patch.
 
+import { peak } from "./peak.js";
+
 // Asks a worker one thing at a time.
 class Conversation {
   #heard = [];
@@ -68,8 +70,14 @@ async function onnxruntime({ build, provider, threads, onnx }, model) {
   return { device: `${provider}, ${ready.threads} thread(s)`, version: ready.version, run, stop: () => talk.worker.terminate() };
 }
 
-// `contestants`: `[{ name, program | provider, repeat, ... }]`; the first is the one the others' answers are held
-// against. The first round compiles shaders and warms up; it is reported but not among `times`.
+const start = (entry, model) => {
+  if (entry.program) return engine(entry, model);
+  return entry.provider ? onnxruntime(entry, model) : peak();
+};
+
+// `contestants`: `[{ name, program | provider | (neither: the adapter's peak), repeat, ... }]`; the first is the one the
+// others' answers are held against. The first round compiles shaders and warms up; it is reported but not among `times`
+// (seconds; of the adapter's peak GFLOPS).
 globalThis.contest = async ({ folder, contestants }) => {
   const card = await (await fetch(`${folder}/card.json`)).json();
   const weights = await (await fetch(`${folder}/${card.weights.file}`)).arrayBuffer();
@@ -78,16 +86,15 @@ globalThis.contest = async ({ folder, contestants }) => {
   const model = { card, weights, patch };
   const running = [];
   for (const entry of contestants) {
-    const started = entry.program ? await engine(entry, model) : await onnxruntime(entry, model);
-    running.push({ ...entry, ...started, times: [], first: undefined });
+    running.push({ ...entry, ...(await start(entry, model)), times: [], first: undefined });
   }
   const rounds = Math.max(...contestants.map(({ repeat }) => repeat));
   for (let round = 0; round <= rounds; round++) {
     for (const one of running) {
       if (round > one.repeat) continue;
-      const { seconds, heap, probability } = await one.run();
-      if (round === 0) one.first = seconds;
-      else one.times.push(seconds);
+      const { seconds, gflops, heap, probability } = await one.run();
+      if (round === 0) one.first = seconds ?? gflops;
+      else one.times.push(seconds ?? gflops);
       one.heap = heap;
       one.probability = probability;
     }
@@ -95,7 +102,8 @@ globalThis.contest = async ({ folder, contestants }) => {
   const reference = running[0].probability;
   return running.map(({ name, device, version, times, first, heap, probability, stop }) => {
     stop();
-    const difference = reference.reduce((worst, p, i) => Math.max(worst, Math.abs(p - probability[i])), 0);
+    // NaN, if there is one, stays the worst.
+    const difference = probability && reference.reduce((worst, p, i) => Math.max(worst, Math.abs(p - probability[i])), 0);
     return { name, device, version, times, first, heap, difference };
   });
 };

@@ -82,18 +82,23 @@ fn chunks(paths: &Paths, bundle: &Bundle) -> Result<Vec<(String, String)>> {
 fn compressed(bytes: &[u8]) -> Result<Size> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(bytes)?;
-    let mut brotli = Vec::new();
+    Ok(Size {
+        raw: bytes.len() as u64,
+        gzip: gzip.finish()?.len() as u64,
+        brotli: brotli(bytes)?,
+    })
+}
+
+/// Bytes that are left by brotli.
+pub(crate) fn brotli(bytes: &[u8]) -> Result<u64> {
+    let mut compressed = Vec::new();
     let params = brotli::enc::BrotliEncoderParams {
         quality: 9,
         lgwin: 24,
         ..Default::default()
     };
-    brotli::BrotliCompress(&mut &bytes[..], &mut brotli, &params)?;
-    Ok(Size {
-        raw: bytes.len() as u64,
-        gzip: gzip.finish()?.len() as u64,
-        brotli: brotli.len() as u64,
-    })
+    brotli::BrotliCompress(&mut &bytes[..], &mut compressed, &params)?;
+    Ok(compressed.len() as u64)
 }
 
 /// Prints the table of sizes; samples and models are summed by folder.

@@ -1,9 +1,7 @@
 //! Contests in Chromium, each contestant in workers of its own (`tests/bench/contest.js`).
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -19,6 +17,8 @@ use crate::system::{self, short_hash};
 const AGREEMENT: f64 = 1e-4;
 const PAGE: &str = "<!doctype html><title>bench</title><link rel=\"icon\" href=\"data:,\">\
                     <script type=\"module\" src=\"contest.js\"></script>";
+/// The contestant that measures the adapter.
+const PEAK: &str = "peak";
 /// Files of onnxruntime-web: the entry for WebAssembly, the one for WebGPU, and what they load.
 const ORT: [&str; 6] = [
     "ort.wasm.min.mjs",
@@ -63,7 +63,7 @@ impl<'a> Site<'a> {
         };
         site.stock()?;
         fs::write(site.folder.join("index.html"), PAGE)?;
-        for script in ["contest.js", "ort-worker.js", "peak.wgsl"] {
+        for script in ["contest.js", "ort-worker.js", "peak.js", "peak.wgsl"] {
             fs::copy(tools.script(script), site.folder.join(script))?;
         }
         let ort = tools.node_packages()?.join("node_modules/onnxruntime-web/dist");
@@ -108,30 +108,15 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Runs `tests/bench/browser.mjs` and answers what it prints.
-    fn run(&self, contests: &Value) -> Result<Value> {
-        let mut node = Command::new(system::node()?);
-        node.current_dir(&self.tools.paths.root)
-            .arg("tests/bench/browser.mjs")
-            .env("EQUIPOISE_NODE_PACKAGES", &self.packages)
-            .env("EQUIPOISE_CHROMIUM", system::chromium()?)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = node.spawn().context("could not start node")?;
-        let task = json!({ "www": self.folder, "contests": contests }).to_string();
-        if let Some(mut to) = child.stdin.take() {
-            to.write_all(task.as_bytes())?;
-        }
-        let done = child.wait_with_output()?;
-        if !done.status.success() {
-            bail!("the contest in Chromium failed ({})", done.status);
-        }
-        serde_json::from_slice(&done.stdout).context("the contest in Chromium printed no JSON")
-    }
-
     /// One contest: what each contestant took, in order, and how far their answers lie apart.
     fn contest(&self, folder: &str, contestants: &[Value]) -> Result<(Vec<Series>, String)> {
-        let answer = self.run(&json!({ "it": { "folder": folder, "contestants": contestants } }))?;
+        let answer = {
+            let contests = json!({ "it": { "folder": folder, "contestants": contestants } });
+            self.tools.node(
+                "browser.mjs",
+                &json!({ "www": self.folder, "contests": contests }),
+            )?
+        };
         let results = answer["results"]["it"]
             .as_array()
             .context("the contest has no results")?;
@@ -139,7 +124,11 @@ impl<'a> Site<'a> {
         let mut all = Vec::new();
         for result in results {
             let name = result["name"].as_str().unwrap_or_default();
-            let difference = result["difference"].as_f64().unwrap_or(f64::NAN);
+            // The adapter's peak computes nothing that could be compared.
+            let difference = match name {
+                PEAK => 0.0,
+                _ => result["difference"].as_f64().unwrap_or(f64::NAN),
+            };
             if difference.is_nan() || difference > AGREEMENT {
                 bail!("{name}: probabilities differ from ours by {difference}");
             }
@@ -152,7 +141,8 @@ impl<'a> Site<'a> {
             let version = result["version"]
                 .as_str()
                 .map_or(String::new(), |v| format!(" {v}"));
-            all.push(Series::new(format!("{name}{version}"), "s", times.collect()));
+            let unit = if name == PEAK { "GFLOPS" } else { "s" };
+            all.push(Series::new(format!("{name}{version}"), unit, times.collect()));
         }
         let chromium = answer["chromium"].as_str().unwrap_or_default();
         let major = chromium.split('.').next().unwrap_or_default();
@@ -288,4 +278,25 @@ pub(crate) fn presets(site: &Site) -> Result<Vec<Found>> {
         found.push(Found::faster(id, &mine, &stock, &[note, what]));
     }
     Ok(found)
+}
+
+/// What the whole network reaches of the multiply-adds a second that the browser's GPU can do. The 3x3x3 layers alone
+/// cannot be asked for there.
+pub(crate) fn peak(site: &Site, network_macs: f64) -> Result<Found> {
+    site.model("shipped", &site.tools.shipped())?;
+    let contestants = [ours("engine-gpu", 1, 5), json!({ "name": PEAK, "repeat": 5 })];
+    let (times, _) = site.contest("shipped", &contestants)?;
+    let [mine, peak] = <[Series; 2]>::try_from(times).ok().context("not all took part")?;
+    let rates = mine
+        .values
+        .iter()
+        .map(|seconds| 2.0 * network_macs / seconds / 1e9);
+    let mine = Series::new("ours", "GFLOPS", rates.collect());
+    Ok(Found {
+        id: "peak-chromium",
+        value: mine.median() / peak.median(),
+        ours: mine,
+        theirs: Some(peak),
+        notes: Vec::new(),
+    })
 }

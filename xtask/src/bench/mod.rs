@@ -7,6 +7,7 @@ mod browser;
 mod figures;
 mod machine;
 mod native;
+mod page;
 mod partner;
 mod rows;
 mod setup;
@@ -29,7 +30,7 @@ struct Group {
     measure: fn(&Tools) -> Result<Vec<Found>>,
 }
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 10] = [
     Group {
         name: "chromium-gpu",
         what: "WebGPU in Chromium: ours, onnxruntime-web, stock burn (10 minutes on an adapter in software)",
@@ -69,6 +70,16 @@ const GROUPS: [Group; 8] = [
         name: "gpu-memory",
         what: "memory of a forward pass at patch 64",
         measure: native::gpu_memory,
+    },
+    Group {
+        name: "page-memory",
+        what: "memory of the built page with a head of 256^3 voxels",
+        measure: page::memory,
+    },
+    Group {
+        name: "wire",
+        what: "bytes that a visitor downloads",
+        measure: page::wire,
     },
 ];
 

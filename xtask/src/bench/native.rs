@@ -7,6 +7,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::browser::{self, Site};
 use super::figures::Series;
 use super::partner::{Partner, agree, alternate};
 use super::rows::Found;
@@ -136,9 +137,9 @@ fn step_over_forward(id: &'static str, step: &Series, forward: &Series) -> Found
     }
 }
 
-/// `lab bench peak`.
+/// `lab bench peak`, and the same in Chromium.
 pub(crate) fn peak(tools: &Tools) -> Result<Vec<Found>> {
-    let mut all = Vec::new();
+    let (mut all, mut macs) = (Vec::new(), f64::NAN);
     for (id, device) in [("peak-cpu", "cpu"), ("peak-vulkan", "gpu")] {
         let mut lab = tools.lab()?;
         lab.args(["bench", "peak", "--device", device, "--model"])
@@ -154,7 +155,9 @@ pub(crate) fn peak(tools: &Tools) -> Result<Vec<Found>> {
             theirs: Some(peak),
             notes: Vec::new(),
         });
+        macs = answer["network_macs"].as_f64().unwrap_or(f64::NAN);
     }
+    all.push(browser::peak(&Site::new(tools)?, macs)?);
     Ok(all)
 }
 
@@ -164,46 +167,76 @@ pub(crate) fn heads(tools: &Tools) -> Result<Vec<Found>> {
     lab.args(["bench", "head", "--model"]).arg(tools.shipped());
     let answer: Value = serde_json::from_str(&shell::output(&mut lab)?)?;
     let heads = answer["heads"].as_array().context("no heads were measured")?;
-    let column = |key: &str| {
-        heads
-            .iter()
-            .filter_map(|head| head[key].as_f64())
-            .collect::<Vec<_>>()
-    };
-    let volumes: Vec<f64> = heads
-        .iter()
-        .map(|head| numbers(&head["shape"]).iter().product())
-        .collect();
-    let (totals, networks) = (column("total"), column("network"));
-    let sizes: Vec<String> = heads
-        .iter()
-        .map(|head| {
-            let sides: Vec<String> = numbers(&head["shape"]).iter().map(f64::to_string).collect();
-            format!("{} ({} patches)", sides.join(" x "), head["tiles"])
-        })
-        .collect();
+    let mut sizes: Vec<Size> = Vec::new();
+    for head in heads {
+        let shape = numbers(&head["shape"]);
+        let number = |key: &str| head[key].as_f64().unwrap_or(f64::NAN);
+        let (total, network) = (number("total"), number("network"));
+        if !sizes.iter().any(|size| size.shape == shape) {
+            sizes.push(Size::new(shape.clone(), number("tiles")));
+        }
+        for size in sizes.iter_mut().filter(|size| size.shape == shape) {
+            size.totals.values.push(total);
+            size.beyond.values.push(total / network - 1.0);
+        }
+    }
+    let largest = sizes.last().context("no heads were measured")?;
+    let words: Vec<String> = sizes.iter().map(Size::words).collect();
     let note = format!(
-        "{}, 50 % overlap, both channels, from files to files; n = 1 each.",
-        sizes.join(", ")
+        "{}, 50 % overlap, both channels, from files to files.",
+        words.join("; ")
     );
-    let beyond: Vec<f64> = totals.iter().zip(&networks).map(|(t, n)| t / n - 1.0).collect();
-    println!("  {note} Totals {totals:.1?} s, beyond the network {beyond:.3?}");
+    println!("  {note}");
+    let totals: Vec<f64> = sizes.iter().map(|size| size.totals.median()).collect();
+    let fit = |x: fn(&Size) -> f64| r_squared(&sizes.iter().map(x).collect::<Vec<_>>(), &totals);
+    let against_patches = format!(
+        "Against the number of patches R squared is {:.4}: the larger a head, the smaller the share of its patches that its \
+         borders save.",
+        fit(|size| size.patches)
+    );
     let line = Found {
         id: "head-linear",
-        value: r_squared(&volumes, &totals),
-        ours: Series::new("ours", "s", totals),
+        value: fit(|size| size.shape.iter().product()),
+        ours: largest.totals.clone(),
         theirs: None,
-        notes: vec![note],
+        notes: vec![note, against_patches],
     };
-    // The largest head is what the target speaks of.
     let overhead = Found {
-        id: "head-overhead",
-        value: beyond.last().copied().unwrap_or(f64::NAN),
-        ours: Series::new("ours", "of the network's time", beyond),
-        theirs: None,
-        notes: vec!["The figure is that of the largest head; the range is over the three sizes.".to_owned()],
+        value: largest.beyond.median(),
+        ..Found::alone("head-overhead", largest.beyond.clone())
     };
     Ok(vec![line, overhead])
+}
+
+/// A size of head and what its runs took.
+struct Size {
+    shape: Vec<f64>,
+    patches: f64,
+    totals: Series,
+    /// What the runs took beyond the time of the network, as a share of that.
+    beyond: Series,
+}
+
+impl Size {
+    fn new(shape: Vec<f64>, patches: f64) -> Self {
+        let sides: Vec<String> = shape.iter().map(f64::to_string).collect();
+        let name = sides.join(" x ");
+        Self {
+            shape,
+            patches,
+            totals: Series::new(name.clone(), "s", Vec::new()),
+            beyond: Series::new(name, "of the network's time", Vec::new()),
+        }
+    }
+
+    fn words(&self) -> String {
+        format!(
+            "{}: {} patches, {}",
+            self.totals.name,
+            self.patches,
+            self.totals.words()
+        )
+    }
 }
 
 fn numbers(values: &Value) -> Vec<f64> {

@@ -1,10 +1,12 @@
 //! What the benchmarks need: `lab`, Python with PyTorch and ONNX, onnxruntime-web, models. All in the cache.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::paths::Paths;
 use crate::shell::{probe, run, say};
@@ -154,6 +156,26 @@ impl<'a> Tools<'a> {
         run(&mut npm)?;
         fs::write(done, "")?;
         Ok(folder)
+    }
+
+    /// What a script of `tests/bench` that drives Chromium makes of a task: JSON in, JSON out.
+    pub(crate) fn node(&self, script: &str, task: &Value) -> Result<Value> {
+        let mut node = Command::new(system::node()?);
+        node.current_dir(&self.paths.root)
+            .arg(self.script(script))
+            .env("EQUIPOISE_NODE_PACKAGES", system::node_packages(self.paths)?)
+            .env("EQUIPOISE_CHROMIUM", system::chromium()?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = node.spawn().context("could not start node")?;
+        if let Some(mut to) = child.stdin.take() {
+            to.write_all(task.to_string().as_bytes())?;
+        }
+        let done = child.wait_with_output()?;
+        if !done.status.success() {
+            bail!("{script} failed ({})", done.status);
+        }
+        serde_json::from_slice(&done.stdout).with_context(|| format!("{script} printed no JSON"))
     }
 
     /// The network of a model as ONNX, `options` being those of `export_onnx.py`.

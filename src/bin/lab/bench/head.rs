@@ -26,6 +26,9 @@ pub(super) struct Args {
         default_value = "96x96x96,128x160x128,182x218x182"
     )]
     sizes: Vec<String>,
+    /// Runs of each size, one size after the other.
+    #[arg(long, default_value_t = 3)]
+    repeat: usize,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -43,7 +46,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         ..Settings::default()
     };
     let mut heads = Vec::new();
-    for size in &args.sizes {
+    let rounds = (0..args.repeat).flat_map(|_| &args.sizes);
+    for size in rounds {
         let shape = parse(size)?;
         let (flair, t1) = (scan(shape, [300, 900])?, scan(shape, [700, 250])?);
         engine.seconds.set(0.0);

@@ -29,7 +29,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> Outcome {
     let model = args.target.load()?;
     let (device, name) = open(args.device)?;
-    let layers = Layers::new(&layer_table(&model.config, model.side), &device);
+    let table = layer_table(&model.config, model.side);
+    let network: u64 = table.iter().map(|row| row.macs).sum();
+    let layers = Layers::new(&table, &device);
     let gpu = match args.device {
         DeviceChoice::Cpu => None,
         DeviceChoice::Gpu => Some(gpu::Peak::open()?),
@@ -52,7 +54,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     let share = median(reached.clone()) / median(peaks.clone());
     println!(
         "{}",
-        json!({ "device": name, "peak_gflops": peaks, "layers_gflops": reached, "share": share })
+        json!({ "device": name, "peak_gflops": peaks, "layers_gflops": reached, "network_macs": network, "share": share })
     );
     Ok(())
 }
