@@ -2,42 +2,39 @@
 
 use super::config::NetConfig;
 use super::draw::Draw;
-use super::kernels;
+use super::kernels::{self, BlockPlan, BlockTensors, Normalisation, Renorm};
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// Added to variances (method.md 2.1).
 pub(super) const EPSILON: f64 = 1.1e-5;
 
-/// How normalisation layers behave.
+/// How the network is run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     /// Running statistics, folded into scale and shift; no gradients.
     Infer,
-    /// Running statistics as constants, with gradients: for fine-tuning and the last part of training.
-    Frozen {
-        /// What dropout is drawn from, together with the layer.
-        dropout: u64,
-    },
-    /// Batch statistics, renormalised towards the running ones (Ioffe 2017), which are updated.
-    Train {
-        /// What dropout is drawn from, together with the layer.
-        dropout: u64,
-        /// Weight of the new statistics in the running ones.
-        momentum: f64,
-        /// Largest ratio of standard deviations that is corrected; 1 gives plain batch normalisation.
-        r_max: f64,
-        /// Largest difference of means, in standard deviations, that is corrected; 0 gives plain batch normalisation.
-        d_max: f64,
-    },
+    /// With gradients.
+    Train(Training),
 }
 
-impl Mode {
-    /// What dropout is drawn from; `None` if nothing is dropped.
-    fn dropout(self) -> Option<u64> {
-        match self {
-            Self::Infer => None,
-            Self::Frozen { dropout } | Self::Train { dropout, .. } => Some(dropout),
+/// How the network is run with gradients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Training {
+    /// What dropout is drawn from, together with the layer.
+    pub dropout: u64,
+    /// Batch statistics, renormalised towards the running ones, which are updated; `None`: running statistics as
+    /// constants, for fine-tuning and the last part of training.
+    pub batch: Option<Renorm>,
+    /// True if the bottlenecks' maps are kept for the backward pass instead of being made again: faster, for more memory.
+    pub keep: bool,
+}
+
+impl Training {
+    fn norm(&self) -> Normalisation {
+        Normalisation {
+            epsilon: EPSILON,
+            batch: self.batch,
         }
     }
 }
@@ -66,59 +63,51 @@ impl NormRelu {
         }
     }
 
-    /// One over the running standard deviation.
-    fn rstd(&self) -> Tensor<1> {
-        self.variance.value().add_scalar(EPSILON).sqrt().recip()
+    /// Running mean and variance, `[2, channel]`.
+    fn running(&self) -> Tensor<2> {
+        let device = self.gamma.val().device();
+        let rows = vec![self.mean.value(), self.variance.value()];
+        Tensor::stack(rows.into_iter().map(|t| t.to_device(&device)).collect(), 0)
     }
 
-    /// Scale and shift of each channel at inference.
-    fn folded(&self) -> (Tensor<1>, Tensor<1>) {
-        let gamma = self.gamma.val();
-        let device = gamma.device();
-        let scale = gamma * self.rstd().to_device(&device);
-        let shift = self.beta.val() - self.mean.value().to_device(&device) * scale.clone();
-        (scale, shift)
+    /// Takes over the next running mean and variance, `[channel]` each.
+    fn update(&self, mean: Tensor<1>, variance: Tensor<1>) {
+        self.mean.update(mean);
+        self.variance.update(variance);
+        // `update` collects; reading synchronised makes the new value current.
+        let _ = (self.mean.value_sync(), self.variance.value_sync());
+    }
+
+    /// Scale and shift of each channel at inference, `[2, channel]`.
+    fn folded(&self) -> Tensor<2> {
+        let norm = Normalisation {
+            epsilon: EPSILON,
+            batch: None,
+        };
+        let running = self.running();
+        kernels::norm_rows(running.clone(), running, self.gamma.val(), self.beta.val(), norm).1
     }
 
     fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        match mode {
-            Mode::Infer => {
-                let (scale, shift) = self.folded();
-                kernels::norm_relu(x, scale, shift)
-            }
-            Mode::Frozen { .. } => {
-                let mean = self.mean.value();
-                let rows = vec![mean.clone(), self.rstd(), mean.ones_like(), mean.zeros_like()];
-                self.trained(x, Tensor::stack(rows, 0), true)
-            }
-            Mode::Train {
-                momentum,
-                r_max,
-                d_max,
-                ..
-            } => {
-                let (mean, rstd) = (self.mean.value(), self.rstd());
-                let [_, channels, ..] = x.dims();
-                let now = kernels::channel_stats(x.clone()).without_autodiff();
-                let now_mean = now.clone().slice([0..1, 0..channels]).reshape([channels]);
-                let now_variance = now.slice([1..2, 0..channels]).reshape([channels]);
-                let now_std = now_variance.clone().add_scalar(EPSILON).sqrt();
-                let r = (now_std.clone() * rstd.clone()).clamp(1.0 / r_max, r_max);
-                let d = ((now_mean.clone() - mean.clone()) * rstd).clamp(-d_max, d_max);
-                let blend = |old: Tensor<1>, new: Tensor<1>| old * (1.0 - momentum) + new * momentum;
-                self.mean.update(blend(self.mean.value_sync(), now_mean.clone()));
-                self.variance
-                    .update(blend(self.variance.value_sync(), now_variance));
-                // `update` collects; reading synchronised makes the new value current.
-                let _ = (self.mean.value_sync(), self.variance.value_sync());
-                self.trained(x, Tensor::stack(vec![now_mean, now_std.recip(), r, d], 0), false)
-            }
+        let Mode::Train(training) = mode else {
+            return kernels::norm_relu(x, self.folded());
+        };
+        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        let running = self.running();
+        let now = match training.batch {
+            Some(_) => kernels::channel_stats(x.clone()),
+            None => running.clone(),
+        };
+        let applied = kernels::norm_rows(now, running, gamma.clone(), beta.clone(), training.norm());
+        if training.batch.is_some() {
+            let [channels] = gamma.dims();
+            let row = |i: usize| {
+                let row = applied.0.clone().slice([i..i + 1, 0..channels]);
+                row.reshape([channels]).without_autodiff()
+            };
+            self.update(row(4), row(5));
         }
-    }
-
-    fn trained(&self, x: Tensor<5>, stats: Tensor<2>, frozen: bool) -> Tensor<5> {
-        let stats = stats.to_device(&x.device());
-        kernels::norm_relu_train(x, self.gamma.val(), self.beta.val(), stats, frozen)
+        kernels::norm_relu_train(x, gamma, beta, applied, training.batch.is_none())
     }
 }
 
@@ -267,18 +256,23 @@ impl DenseLayer {
         kernels::norm_relu_conv3_into(block, at, read, outer, weight)
     }
 
+    /// Without a bottleneck: the new channels, from all before.
     fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        let mut x = self.norm1.forward(x, mode);
-        if let (Some(conv), Some(norm)) = (&self.conv1, &self.norm3) {
-            x = norm.forward(conv.forward(x), mode);
+        let maps = self.conv3.forward(self.norm1.forward(x, mode));
+        match mode {
+            Mode::Train(training) if self.dropout > 0.0 => {
+                let mask = self.mask(training.dropout, maps.shape().num_elements());
+                let mask = Tensor::from_data(TensorData::new(mask, maps.shape()), &maps.device());
+                maps * mask
+            }
+            _ => maps,
         }
-        let x = self.conv3.forward(x);
-        let Some(seed) = mode.dropout().filter(|_| self.dropout > 0.0) else {
-            return x;
-        };
-        // Drawn on the host: the same on every device, whatever else draws at the same time.
-        let mask = super::draw::dropout(x.shape().num_elements(), self.dropout, seed, self.number);
-        x.clone() * Tensor::from_data(TensorData::new(mask, x.shape()), &x.device())
+    }
+
+    /// What `n` values of new maps are multiplied with in training. Drawn on the host: the same on every device, whatever
+    /// else draws at the same time.
+    fn mask(&self, seed: u64, n: usize) -> Vec<f32> {
+        super::draw::dropout(n, self.dropout, seed, self.number)
     }
 }
 
@@ -315,14 +309,108 @@ impl DenseBlock {
 
     /// The concatenation of the input and all new maps, and the new maps alone.
     pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> (Tensor<5>, Tensor<5>) {
-        let mut all = x;
-        let mut new = Vec::with_capacity(self.layers.len());
-        for layer in &self.layers {
-            let maps = layer.forward(all.clone(), mode);
-            all = Tensor::cat(vec![all, maps.clone()], 1);
-            new.push(maps);
+        let input = x.dims()[1];
+        let all = match (mode, self.bottlenecks()) {
+            (Mode::Train(training), Some(inner)) => self.train(x, inner, training),
+            _ => self.layers.iter().fold(x, |all, layer| {
+                let maps = layer.forward(all.clone(), mode);
+                Tensor::cat(vec![all, maps], 1)
+            }),
+        };
+        let new = all.clone().narrow(1, input, all.dims()[1] - input);
+        (all, new)
+    }
+
+    /// Channels of the layers' bottlenecks, if they have any.
+    fn bottlenecks(&self) -> Option<usize> {
+        let layer = self.layers.first()?;
+        layer.conv1.as_ref().map(|conv| conv.weight.dims()[0])
+    }
+
+    /// The input and all new maps, by the operator that copies nothing.
+    fn train(&self, x: Tensor<5>, inner: usize, training: Training) -> Tensor<5> {
+        let [batch, input, d, h, w] = x.dims();
+        let growth = self.new_channels() / self.layers.len().max(1);
+        let plan = BlockPlan {
+            input,
+            growth,
+            inner,
+            layers: self.layers.len(),
+            norm: training.norm(),
+            dropout: self.layers.iter().any(|layer| layer.dropout > 0.0),
+            keep: training.keep,
+        };
+        let norms: Vec<&NormRelu> = self
+            .layers
+            .iter()
+            .flat_map(|layer| std::iter::once(&layer.norm1).chain(&layer.norm3))
+            .collect();
+        let flat = |t: Tensor<5>| {
+            let n = t.shape().num_elements();
+            t.reshape([n])
+        };
+        let w1 = self.layers.iter().filter_map(|layer| layer.conv1.as_ref());
+        let device = x.device();
+        let tensors = BlockTensors {
+            gamma: Tensor::cat(norms.iter().map(|norm| norm.gamma.val()).collect(), 0),
+            beta: Tensor::cat(norms.iter().map(|norm| norm.beta.val()).collect(), 0),
+            w1: Tensor::cat(
+                w1.map(|conv| {
+                    let [out, input] = conv.weight.dims();
+                    conv.weight.val().reshape([out * input])
+                })
+                .collect(),
+                0,
+            ),
+            w3: Tensor::cat(
+                self.layers
+                    .iter()
+                    .map(|layer| flat(layer.conv3.weight.val()))
+                    .collect(),
+                0,
+            ),
+            running: Tensor::cat(norms.iter().map(|norm| norm.running()).collect(), 1),
+            mask: self.masks(training.dropout, plan, [batch, d, h, w], &device),
+        };
+        let (all, next) = kernels::dense_block(x, tensors, plan);
+        if training.batch.is_some() {
+            let next = next.without_autodiff();
+            let mut at = 0;
+            for norm in norms {
+                let [channels] = norm.gamma.dims();
+                let row = |i: usize| {
+                    next.clone()
+                        .slice([i..i + 1, at..at + channels])
+                        .reshape([channels])
+                };
+                norm.update(row(0), row(1));
+                at += channels;
+            }
         }
-        (all, Tensor::cat(new, 1))
+        all
+    }
+
+    /// What the new maps of all layers are multiplied with, `[batch, new maps, z, y, x]`.
+    fn masks(&self, seed: u64, plan: BlockPlan, [batch, d, h, w]: [usize; 4], device: &Device) -> Tensor<5> {
+        if !plan.dropout {
+            return Tensor::ones([1; 5], device);
+        }
+        let size = plan.growth * d * h * w;
+        let of_layers: Vec<Vec<f32>> = self
+            .layers
+            .iter()
+            .map(|layer| layer.mask(seed, batch * size))
+            .collect();
+        let mut values = Vec::with_capacity(batch * plan.layers * size);
+        for sample in 0..batch {
+            for mask in &of_layers {
+                values.extend_from_slice(&mask[sample * size..][..size]);
+            }
+        }
+        Tensor::from_data(
+            TensorData::new(values, [batch, plan.layers * plan.growth, d, h, w]),
+            device,
+        )
     }
 }
 

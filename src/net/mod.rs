@@ -15,4 +15,4 @@ pub mod weights;
 pub use config::{ConfigError, NetConfig, layer_table};
 pub use engine::{Engine, EngineError};
 pub use graph::DenseNet;
-pub use layers::Mode;
+pub use layers::{Mode, Training};

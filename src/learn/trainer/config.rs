@@ -2,7 +2,8 @@
 
 use crate::learn::config::DataConfig;
 use crate::loss::Loss;
-use crate::net::{Mode, NetConfig};
+use crate::net::kernels::Renorm;
+use crate::net::{Mode, NetConfig, Training};
 use serde::{Deserialize, Serialize};
 
 /// A training run. Two runs of one configuration on one CPU give the same weights.
@@ -160,18 +161,18 @@ impl TrainConfig {
     pub fn mode(&self, step: u64) -> Mode {
         // Dropout depends on the seed and the step alone, so that a resumed run repeats it.
         let dropout = self.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        if step >= self.freeze_from {
-            return Mode::Frozen { dropout };
-        }
-        let share = (step as f64 / self.renorm_over.max(1) as f64).min(1.0);
         // Early statistics count more: the running ones start from nothing.
         let momentum = self.momentum.max(1.0 / (step + 2) as f64);
-        Mode::Train {
+        let share = (step as f64 / self.renorm_over.max(1) as f64).min(1.0);
+        Mode::Train(Training {
             dropout,
-            momentum,
-            r_max: 1.0 + 2.0 * share,
-            d_max: 5.0 * share,
-        }
+            batch: (step < self.freeze_from).then_some(Renorm {
+                momentum,
+                r_max: 1.0 + 2.0 * share,
+                d_max: 5.0 * share,
+            }),
+            keep: true,
+        })
     }
 
     /// Share of the old average kept in a step; little at first, when the weights still move far.
@@ -209,23 +210,13 @@ mod tests {
             freeze_from: 20,
             ..TrainConfig::default()
         };
-        assert!(matches!(
-            c.mode(0),
-            Mode::Train {
-                r_max: 1.0,
-                d_max: 0.0,
-                ..
-            }
-        ));
-        assert!(matches!(
-            c.mode(15),
-            Mode::Train {
-                r_max: 3.0,
-                d_max: 5.0,
-                ..
-            }
-        ));
-        assert!(matches!(c.mode(20), Mode::Frozen { .. }));
+        let limits = |step| match c.mode(step) {
+            Mode::Train(training) => training.batch.map(|b| (b.r_max, b.d_max)),
+            Mode::Infer => None,
+        };
+        assert_eq!(limits(0), Some((1.0, 0.0)));
+        assert_eq!(limits(15), Some((3.0, 5.0)));
+        assert_eq!(limits(20), None);
     }
 
     #[test]

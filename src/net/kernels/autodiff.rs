@@ -1,13 +1,12 @@
 //! Backward passes of [`Kernels`] as burn autodiff operators.
 
-use super::Kernels;
+use super::{BlockPlan, Kernels, Normalisation, block, row};
+use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, TensorMetadata};
-use burn::tensor::{Shape, Slice};
 
 /// A differentiable pair `(x, w)` and which member's gradients it takes.
 macro_rules! pair {
@@ -38,35 +37,58 @@ pair!(Conv3, conv3_dx, conv3_dw);
 pair!(Up2, up2_dx, up2_dw);
 
 #[derive(Debug)]
+struct MaxPool2;
+
+impl<B: Kernels> Backward<B, 1> for MaxPool2 {
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [node] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::max_pool2_dx(ops.state, dy));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct NormRelu;
 
 impl<B: Kernels> Backward<B, 3> for NormRelu {
-    type State = (
-        FloatTensor<B>,
-        FloatTensor<B>,
-        FloatTensor<B>,
-        FloatTensor<B>,
-        bool,
-    );
+    /// Input, rows, folded rows, frozen.
+    type State = (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>, bool);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let [node_x, node_gamma, node_beta] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let (x, gamma, beta, stats, frozen) = ops.state;
-        let (dx, params) = B::norm_relu_backward(x, dy, gamma, beta, stats, frozen);
-        let channels = params.shape()[1];
-        let row = |i: isize| {
-            let slices = [Slice::from(i..i + 1), Slice::from(0..channels as isize)];
-            B::float_reshape(B::float_slice(params.clone(), &slices), Shape::from([channels]))
-        };
+        let (x, rows, folded, frozen) = ops.state;
+        let (dx, params) = B::norm_relu_backward(x, dy, rows, folded, frozen);
         if let Some(node) = node_x {
             grads.register::<B>(node.id, dx);
         }
         if let Some(node) = node_gamma {
-            grads.register::<B>(node.id, row(0));
+            grads.register::<B>(node.id, row::<B>(&params, 0));
         }
         if let Some(node) = node_beta {
-            grads.register::<B>(node.id, row(1));
+            grads.register::<B>(node.id, row::<B>(&params, 1));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct DenseBlock;
+
+impl<B: Kernels> Backward<B, 5> for DenseBlock {
+    type State = block::Done<B>;
+
+    fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<B>(&ops.node);
+        let (dx, params) = block::backward::<B>(ops.state, dy);
+        let block::Params { gamma, beta, w1, w3 } = params;
+        for (node, gradient) in ops.parents.into_iter().zip([dx, gamma, beta, w1, w3]) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
+            }
         }
     }
 }
@@ -104,24 +126,80 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         }
     }
 
-    fn channel_stats(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        FloatTensor::<Self>::new(B::channel_stats(x.into_primitive()))
+    fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let y = B::max_pool2(x.primitive().clone());
+        match MaxPool2.prepare::<C>([x.node()]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(x.into_primitive(), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn max_pool2_dx(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        FloatTensor::<Self>::new(B::max_pool2_dx(x.into_primitive(), dy.into_primitive()))
+    }
+
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
+        FloatTensor::<Self>::new(B::channel_stats(x.into_primitive(), from, count))
+    }
+
+    fn norm_rows(
+        now: FloatTensor<Self>,
+        running: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Normalisation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (now, running) = (now.into_primitive(), running.into_primitive());
+        let (rows, folded) = B::norm_rows(now, running, gamma.into_primitive(), beta.into_primitive(), norm);
+        (FloatTensor::<Self>::new(rows), FloatTensor::<Self>::new(folded))
     }
 
     fn norm_relu_train(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        stats: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         frozen: bool,
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), gamma.node(), beta.node()];
-        let (x, gamma) = (x.into_primitive(), gamma.into_primitive());
-        let (beta, stats) = (beta.into_primitive(), stats.into_primitive());
-        let y = B::norm_relu_train(x.clone(), gamma.clone(), beta.clone(), stats.clone(), frozen);
+        let [x, rows, folded] = [x, rows, folded].map(FloatTensor::<Self>::into_primitive);
+        let y = B::norm_relu(x.clone(), 0, folded.clone());
         match NormRelu.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((x, gamma, beta, stats, frozen), y),
+            OpsKind::Tracked(prep) => prep.finish((x, rows, folded, frozen), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
+    }
+
+    fn dense_block(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        w1: FloatTensor<Self>,
+        w3: FloatTensor<Self>,
+        running: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        plan: BlockPlan,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let nodes = [x.node(), gamma.node(), beta.node(), w1.node(), w3.node()];
+        let params = block::Params {
+            gamma: gamma.into_primitive(),
+            beta: beta.into_primitive(),
+            w1: w1.into_primitive(),
+            w3: w3.into_primitive(),
+        };
+        let (x, running, mask) = (
+            x.into_primitive(),
+            running.into_primitive(),
+            mask.into_primitive(),
+        );
+        let (done, next) = block::forward::<B>(x, params, &running, mask, plan);
+        let next = FloatTensor::<Self>::new(next);
+        let all = done.buffer.clone();
+        let all = match DenseBlock.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(done, all),
+            OpsKind::UnTracked(prep) => prep.finish(all),
+        };
+        (all, next)
     }
 }

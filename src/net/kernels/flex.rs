@@ -1,6 +1,6 @@
 //! The operators on the CPU backend: our kernels under burn's tensors.
 
-use super::{Kernels, cpu};
+use super::{Kernels, Normalisation, cpu};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
@@ -35,9 +35,26 @@ fn split(t: &FloatTensor<Flex>) -> (usize, usize, cpu::Extent) {
     (batch, channels, [d, h, w])
 }
 
-/// The rows of a `[rows, channels]` matrix.
-fn row(values: &[f32], channels: usize, index: usize) -> &[f32] {
-    &values[index * channels..][..channels]
+/// The values of a tensor that is changed in place, copied first if others hold it or its layout needs it.
+fn values_mut(t: &mut FloatTensor<Flex>) -> &mut [f32] {
+    if t.layout().contiguous_offsets() != Some((0, t.storage::<f32>().len())) {
+        *t = t.to_contiguous();
+    }
+    t.storage_mut()
+}
+
+impl Values {
+    /// `count` channels of `[batch, channel, z, y, x]` from `from` on.
+    fn maps(&self, from: usize, count: usize) -> cpu::Maps<'_> {
+        let (batch, channels, _) = split(&self.0);
+        cpu::Maps {
+            values: self.get(),
+            batch,
+            channels,
+            from,
+            count,
+        }
+    }
 }
 
 impl Kernels for Flex {
@@ -118,57 +135,47 @@ impl Kernels for Flex {
         Self::float_reshape(Self::float_sum_dim(dw, 0), Shape::from([cin, cout, 3, 3, 3]))
     }
 
-    fn norm_relu(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let (batch, channels, extent) = split(&x);
-        let (x, scale, shift) = (Values::new(x), Values::new(scale), Values::new(shift));
-        let mut y = vec![0.0; x.get().len()];
-        cpu::norm_relu(x.get(), scale.get(), shift.get(), batch, &mut y);
-        tensor(y, [batch, channels, extent[0], extent[1], extent[2]])
+    fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (batch, channels, large) = split(&x);
+        let x = Values::new(x);
+        let mut y = vec![0.0; x.get().len() / 8];
+        cpu::max_pool2(x.get(), large, &mut y);
+        let [d, h, w] = large.map(|n| n / 2);
+        tensor(y, [batch, channels, d, h, w])
     }
 
-    fn norm_relu_conv1(
-        x: FloatTensor<Self>,
-        from: usize,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-        w: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let (batch, channels, extent) = split(&x);
-        let cin = w.shape()[1];
-        let (x, scale, shift) = (Values::new(x), Values::new(scale), Values::new(shift));
-        let voxels: usize = extent.iter().product();
-        let mut y = vec![0.0; batch * cin * voxels];
-        for (x, y) in x.get().chunks(channels * voxels).zip(y.chunks_mut(cin * voxels)) {
-            let used = &x[from * voxels..][..cin * voxels];
-            cpu::norm_relu(used, scale.get(), shift.get(), 1, y);
-        }
-        Self::conv1(tensor(y, [batch, cin, extent[0], extent[1], extent[2]]), w)
+    fn max_pool2_dx(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (batch, channels, large) = split(&x);
+        let (x, dy) = (Values::new(x), Values::new(dy));
+        let mut dx = vec![0.0; x.get().len()];
+        cpu::max_pool2_dx(x.get(), dy.get(), large, &mut dx);
+        tensor(dx, [batch, channels, large[0], large[1], large[2]])
+    }
+
+    fn norm_relu(x: FloatTensor<Self>, from: usize, folded: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (batch, _, extent) = split(&x);
+        let channels = folded.shape()[1];
+        let (x, folded) = (Values::new(x), Values::new(folded));
+        let mut y = vec![0.0; batch * channels * extent.iter().product::<usize>()];
+        cpu::norm_relu(x.maps(from, channels), folded.get(), &mut y);
+        tensor(y, [batch, channels, extent[0], extent[1], extent[2]])
     }
 
     fn norm_relu_conv3_into(
         mut block: FloatTensor<Self>,
         at: usize,
         x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let (_, channels, extent) = split(&block);
         let [cout, cin, ..] = w.shape().dims::<5>();
-        let (x, w) = (Values::new(Self::norm_relu(x, scale, shift)), Values::new(w));
+        let (x, w) = (Values::new(Self::norm_relu(x, 0, folded)), Values::new(w));
         let voxels: usize = extent.iter().product();
-        if block.layout().contiguous_offsets() != Some((0, block.storage::<f32>().len())) {
-            block = block.to_contiguous();
-        }
-        let all: &mut [f32] = block.storage_mut();
         for (x, y) in x
             .get()
             .chunks(cin * voxels)
-            .zip(all.chunks_mut(channels * voxels))
+            .zip(values_mut(&mut block).chunks_mut(channels * voxels))
         {
             let maps = &mut y[at * voxels..][..cout * voxels];
             cpu::forward(x, w.get(), cin, cout, extent, maps);
@@ -176,47 +183,58 @@ impl Kernels for Flex {
         block
     }
 
-    fn channel_stats(x: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (batch, channels, _) = split(&x);
-        tensor(
-            cpu::channel_stats(Values::new(x).get(), batch, channels),
-            [2, channels],
-        )
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
+        let stats = cpu::channel_stats(Values::new(x).maps(from, count));
+        tensor(stats, [2, count])
+    }
+
+    fn norm_rows(
+        now: FloatTensor<Self>,
+        running: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Normalisation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let channels = gamma.shape()[0];
+        let [now, running, gamma, beta] = [now, running, gamma, beta].map(Values::new);
+        let (rows, folded) = cpu::norm_rows(now.get(), running.get(), gamma.get(), beta.get(), norm);
+        (tensor(rows, [6, channels]), tensor(folded, [2, channels]))
     }
 
     fn norm_relu_backward(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        stats: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         frozen: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (batch, channels, [d, h, w]) = split(&x);
-        let (x, dy, stats) = (Values::new(x), Values::new(dy), Values::new(stats));
-        let (gamma, beta) = (Values::new(gamma), Values::new(beta));
-        let stats = stats.get();
-        let normaliser = cpu::Normaliser {
-            mean: row(stats, channels, 0),
-            rstd: row(stats, channels, 1),
-            r: row(stats, channels, 2),
-            d: row(stats, channels, 3),
-            frozen,
-        };
-        let mut dx = vec![0.0; x.get().len()];
-        let params = cpu::norm_relu_backward(
-            x.get(),
-            dy.get(),
-            gamma.get(),
-            beta.get(),
-            normaliser,
-            batch,
-            &mut dx,
+        let zeros = tensor(
+            vec![0.0; batch * channels * d * h * w],
+            [batch, channels, d, h, w],
         );
-        (
-            tensor(dx, [batch, channels, d, h, w]),
-            tensor(params, [2, channels]),
-        )
+        Self::norm_relu_backward_into(zeros, x, dy, rows, folded, frozen)
+    }
+
+    fn norm_relu_backward_into(
+        mut grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        frozen: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let channels = dy.shape()[1];
+        let [x, dy, rows, folded] = [x, dy, rows, folded].map(Values::new);
+        let params = cpu::norm_relu_backward(
+            x.maps(0, channels),
+            dy.get(),
+            rows.get(),
+            folded.get(),
+            frozen,
+            values_mut(&mut grad),
+        );
+        (grad, tensor(params, [2, channels]))
     }
 }
 

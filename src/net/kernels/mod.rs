@@ -6,10 +6,15 @@
 
 #[cfg(feature = "learn")]
 mod autodiff;
+mod block;
 pub(crate) mod cpu;
 #[cfg(feature = "gpu")]
 mod cube;
 mod flex;
+mod norm;
+
+pub use block::BlockPlan;
+pub use norm::{Normalisation, Renorm};
 
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions};
 use burn::backend::tensor::FloatTensor;
@@ -117,55 +122,47 @@ pub trait Kernels: Backend {
         Self::float_reshape(x, Shape::from([batch, c, d / 2, h / 2, w / 2]))
     }
 
+    /// Gradient of [`Kernels::max_pool2`]: each goes to the first of the largest voxels of its cube.
+    fn max_pool2_dx(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self>;
+
     /// [`Kernels::norm_relu`] and [`Kernels::conv1`] of the channels of `x` from `from` on, as many as `w` takes.
-    /// Not differentiable: inference only.
+    /// Not differentiable.
     fn norm_relu_conv1(
         x: FloatTensor<Self>,
         from: usize,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let [batch, _, d, h, wd] = x.shape().dims::<5>();
-        let cin = w.shape()[1];
-        let mut slices = [batch, 0, d, h, wd].map(|n| Slice::from(0..n as isize));
-        slices[1] = Slice::from(from as isize..(from + cin) as isize);
-        Self::conv1(Self::norm_relu(Self::float_slice(x, &slices), scale, shift), w)
+        Self::conv1(Self::norm_relu(x, from, folded), w)
     }
 
     /// [`Kernels::norm_relu`] and [`Kernels::conv3`] of `x`, written over the channels of `block` from `at` on. In place
-    /// where nobody else holds the block. Not differentiable: inference only.
+    /// where nobody else holds the block. Not differentiable.
     fn norm_relu_conv3_into(
         block: FloatTensor<Self>,
         at: usize,
         x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let [batch, _, d, h, wd] = x.shape().dims::<5>();
-        let cout = w.shape()[0];
-        let maps = Self::conv3(Self::norm_relu(x, scale, shift), w);
-        let mut slices = [batch, 0, d, h, wd].map(|n| Slice::from(0..n as isize));
-        slices[1] = Slice::from(at as isize..(at + cout) as isize);
-        Self::float_slice_assign(block, &slices, maps)
+        let maps = Self::conv3(Self::norm_relu(x, 0, folded), w);
+        put::<Self>(block, at, maps)
     }
 
-    /// `max(0, x * scale + shift)`; `scale` and `shift` are `[channel]`. Not differentiable: inference only.
-    fn norm_relu(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let shape = Shape::from([1, x.shape()[1], 1, 1, 1]);
-        let scale = Self::float_reshape(scale, shape.clone());
-        let shift = Self::float_reshape(shift, shape);
+    /// `max(0, x * scale + shift)` of the channels of `x` from `from` on, as many as `folded`, `[2, channel]`, has; its rows
+    /// are scale and shift. Not differentiable.
+    fn norm_relu(x: FloatTensor<Self>, from: usize, folded: FloatTensor<Self>) -> FloatTensor<Self> {
+        let channels = folded.shape()[1];
+        let wide = Shape::from([1, channels, 1, 1, 1]);
+        let [scale, shift] = [0, 1].map(|i| Self::float_reshape(row::<Self>(&folded, i), wide.clone()));
+        let x = channels_of::<Self>(x, from, channels);
         Self::relu(Self::float_add(Self::float_mul(x, scale), shift))
     }
 
-    /// Mean (row 0) and biased variance (row 1) of each channel over batch and voxels: `[2, channel]`.
-    /// Not differentiable.
-    fn channel_stats(x: FloatTensor<Self>) -> FloatTensor<Self> {
+    /// Mean (row 0) and biased variance (row 1) of each of `count` channels from `from` on, over batch and voxels:
+    /// `[2, channel]`. Not differentiable.
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
+        let x = channels_of::<Self>(x, from, count);
         let [batch, c, d, h, w] = x.shape().dims::<5>();
         let n = batch * d * h * w;
         let rows = Self::float_reshape(Self::float_swap_dims(x, 0, 1), Shape::from([c, n]));
@@ -175,87 +172,113 @@ pub trait Kernels: Backend {
         Self::float_swap_dims(Self::float_cat(vec![mean, variance], 1), 0, 1)
     }
 
-    /// `max(0, gamma ((x - mean) rstd r + d) + beta)`, `stats` holding the rows mean, rstd, r, d (`[4, channel]`,
-    /// constants): batch normalisation, batch renormalisation (Ioffe 2017) and, if `frozen`, a fixed affine map.
-    /// Differentiable in `x`, `gamma` and `beta`; unless frozen, mean and rstd are differentiated as statistics of `x`.
+    /// What a normalisation does to each channel: `(rows, folded)`. `now` and `running` are `[2, channel]`, mean and
+    /// variance, of the batch and over all batches. `rows` is `[6, channel]`: mean, rstd, r, d (see
+    /// [`Kernels::norm_relu_train`]) and the next running mean and variance; `folded` is `[2, channel]`: scale and shift.
+    /// Not differentiable.
+    fn norm_rows(
+        now: FloatTensor<Self>,
+        running: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Normalisation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        norm::stock_rows::<Self>(&now, &running, gamma, beta, norm)
+    }
+
+    /// `max(0, gamma ((x - mean) rstd r + d) + beta)` with constants from [`Kernels::norm_rows`]: batch normalisation, batch
+    /// renormalisation (Ioffe 2017) and, if `frozen`, a fixed affine map. Differentiable in `x`, `gamma` and `beta`
+    /// (whose values are in `folded`); unless frozen, mean and rstd are differentiated as statistics of `x`.
     fn norm_relu_train(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        stats: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         frozen: bool,
     ) -> FloatTensor<Self> {
-        let _ = frozen;
-        let channels = x.shape()[1];
-        let row = |i: usize| {
-            let slices = [
-                Slice::from(i as isize..i as isize + 1),
-                Slice::from(0..channels as isize),
-            ];
-            Self::float_reshape(Self::float_slice(stats.clone(), &slices), Shape::from([channels]))
-        };
-        let scale = Self::float_mul(Self::float_mul(row(1), row(2)), gamma.clone());
-        let shift = Self::float_add(beta, Self::float_mul(gamma, row(3)));
-        let shift = Self::float_sub(shift, Self::float_mul(row(0), scale.clone()));
-        Self::norm_relu(x, scale, shift)
+        let _ = (gamma, beta, rows, frozen);
+        Self::norm_relu(x, 0, folded)
     }
 
     /// Gradients of [`Kernels::norm_relu_train`]: with respect to `x`, and `[2, channel]` for gamma and beta.
     fn norm_relu_backward(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        stats: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         frozen: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        stock_norm_relu_backward::<Self>(x, dy, gamma, beta, &stats, frozen)
+        norm::stock_backward::<Self>(x, dy, &rows, &folded, frozen)
+    }
+
+    /// [`Kernels::norm_relu_backward`] of the first channels of `x`, as many as `dy` has, its first answer added to those
+    /// channels of `grad`. In place where nobody else holds `grad`.
+    fn norm_relu_backward_into(
+        grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        frozen: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let channels = dy.shape()[1];
+        let x = channels_of::<Self>(x, 0, channels);
+        let (dx, params) = Self::norm_relu_backward(x, dy, rows, folded, frozen);
+        let sum = Self::float_add(channels_of::<Self>(grad.clone(), 0, channels), dx);
+        (put::<Self>(grad, 0, sum), params)
+    }
+
+    /// A dense block in training: see [`block`]. `gamma`, `beta` (`[norms]`) and `running` (`[2, norms]`, mean and
+    /// variance) hold the channels of all its normalisations, in order; `w1` and `w3` all weights of its layers; `mask`,
+    /// `[batch, new maps, z, y, x]`, is multiplied with the new maps if `plan.dropout` says so.
+    ///
+    /// Returns the input and all new maps, `[batch, channel, z, y, x]`, and the next running statistics, `[2, norms]`, as
+    /// constants. Differentiable in `x`, `gamma`, `beta`, `w1` and `w3`.
+    #[allow(clippy::too_many_arguments)]
+    fn dense_block(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        w1: FloatTensor<Self>,
+        w3: FloatTensor<Self>,
+        running: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        plan: BlockPlan,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let params = block::Params { gamma, beta, w1, w3 };
+        let (done, next) = block::forward::<Self>(x, params, &running, mask, plan);
+        (done.buffer, next)
     }
 }
 
-/// The backward pass of normalisation and ReLU from stock operators, for backends without a kernel of ours.
-fn stock_norm_relu_backward<B: Kernels>(
-    x: FloatTensor<B>,
-    dy: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    beta: FloatTensor<B>,
-    stats: &FloatTensor<B>,
-    frozen: bool,
-) -> (FloatTensor<B>, FloatTensor<B>) {
-    let [batch, c, d, h, w] = x.shape().dims::<5>();
-    let wide = Shape::from([1, c, 1, 1, 1]);
-    let row = |i: usize| {
-        let slices = [
-            Slice::from(i as isize..i as isize + 1),
-            Slice::from(0..c as isize),
-        ];
-        B::float_reshape(B::float_slice(stats.clone(), &slices), wide.clone())
-    };
-    let (gamma, beta) = (
-        B::float_reshape(gamma, wide.clone()),
-        B::float_reshape(beta, wide.clone()),
-    );
-    let (mean, rstd, r, offset) = (row(0), row(1), row(2), row(3));
-    let centred = B::float_mul(B::float_sub(x, mean), rstd.clone());
-    let inner = B::float_add(B::float_mul(centred.clone(), r.clone()), offset.clone());
-    let y = B::relu(B::float_add(B::float_mul(inner, gamma.clone()), beta));
-    let g = B::relu_backward(y, dy);
-    let sum = |t: FloatTensor<B>| B::float_sum_dims(t, &[0, 2, 3, 4]);
-    let (s0, s1) = (sum(g.clone()), sum(B::float_mul(g.clone(), centred.clone())));
-    let scale = B::float_mul(B::float_mul(rstd, r.clone()), gamma);
-    let dx = if frozen {
-        B::float_mul(g, scale)
-    } else {
-        let n = (batch * d * h * w) as f64;
-        let mean0 = B::float_div_scalar(s0.clone(), n.into());
-        let mean1 = B::float_div_scalar(s1.clone(), n.into());
-        let rest = B::float_sub(B::float_sub(g, mean0), B::float_mul(centred, mean1));
-        B::float_mul(rest, scale)
-    };
-    let dgamma = B::float_add(B::float_mul(s1, r), B::float_mul(s0.clone(), offset));
-    let flat = Shape::from([1, c]);
-    let params = vec![B::float_reshape(dgamma, flat.clone()), B::float_reshape(s0, flat)];
-    (dx, B::float_cat(params, 0))
+/// `count` channels of `x` from `from` on.
+fn channels_of<B: Backend>(x: FloatTensor<B>, from: usize, count: usize) -> FloatTensor<B> {
+    let mut shape = x.shape();
+    if from == 0 && shape[1] == count {
+        return x;
+    }
+    shape[1] = from + count;
+    let mut slices: Vec<Slice> = shape.iter().map(|n| Slice::from(0..*n as isize)).collect();
+    slices[1] = Slice::from(from as isize..(from + count) as isize);
+    B::float_slice(x, &slices)
+}
+
+/// Writes `x` over the channels of `block` from `at` on.
+fn put<B: Backend>(block: FloatTensor<B>, at: usize, x: FloatTensor<B>) -> FloatTensor<B> {
+    let mut slices = x.shape().dims::<5>().map(|n| Slice::from(0..n as isize));
+    slices[1] = Slice::from(at as isize..(at + x.shape()[1]) as isize);
+    B::float_slice_assign(block, &slices, x)
+}
+
+/// Row `i` of a matrix, as a vector.
+fn row<B: Backend>(matrix: &FloatTensor<B>, i: usize) -> FloatTensor<B> {
+    let [_, n] = matrix.shape().dims::<2>();
+    let slices = [
+        Slice::from(i as isize..i as isize + 1),
+        Slice::from(0..n as isize),
+    ];
+    B::float_reshape(B::float_slice(matrix.clone(), &slices), Shape::from([n]))
 }
 
 /// 3x3x3 convolution, stride 1, zero padding 1: `x [batch, in, z, y, x]`, `w [out, in, 3, 3, 3]`.
@@ -284,19 +307,9 @@ pub fn max_pool2(x: Tensor<5>) -> Tensor<5> {
 
 /// [`norm_relu`] and [`conv1`] of the channels from `from` on, as many as `w` takes; inference only.
 #[must_use]
-pub fn norm_relu_conv1(
-    x: Tensor<5>,
-    from: usize,
-    (scale, shift): (Tensor<1>, Tensor<1>),
-    w: Tensor<2>,
-) -> Tensor<5> {
-    Tensor::from_dispatch(Dispatch::norm_relu_conv1(
-        x.into_dispatch(),
-        from,
-        scale.into_dispatch(),
-        shift.into_dispatch(),
-        w.into_dispatch(),
-    ))
+pub fn norm_relu_conv1(x: Tensor<5>, from: usize, folded: Tensor<2>, w: Tensor<2>) -> Tensor<5> {
+    let (x, folded, w) = (x.into_dispatch(), folded.into_dispatch(), w.into_dispatch());
+    Tensor::from_dispatch(Dispatch::norm_relu_conv1(x, from, folded, w))
 }
 
 /// [`norm_relu`] and [`conv3`] of `x`, written over the channels of `block` from `at` on; inference only.
@@ -305,33 +318,48 @@ pub fn norm_relu_conv3_into(
     block: Tensor<5>,
     at: usize,
     x: Tensor<5>,
-    (scale, shift): (Tensor<1>, Tensor<1>),
+    folded: Tensor<2>,
     w: Tensor<5>,
 ) -> Tensor<5> {
     Tensor::from_dispatch(Dispatch::norm_relu_conv3_into(
         block.into_dispatch(),
         at,
         x.into_dispatch(),
-        scale.into_dispatch(),
-        shift.into_dispatch(),
+        folded.into_dispatch(),
         w.into_dispatch(),
     ))
 }
 
-/// `max(0, x * scale + shift)` per channel; inference only.
+/// `max(0, x * scale + shift)` with the rows of `folded`, `[2, channel]`; inference only.
 #[must_use]
-pub fn norm_relu(x: Tensor<5>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<5> {
-    Tensor::from_dispatch(Dispatch::norm_relu(
-        x.into_dispatch(),
-        scale.into_dispatch(),
-        shift.into_dispatch(),
-    ))
+pub fn norm_relu(x: Tensor<5>, folded: Tensor<2>) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::norm_relu(x.into_dispatch(), 0, folded.into_dispatch()))
 }
 
 /// Mean and biased variance of each channel, `[2, channel]`, as constants.
 #[must_use]
 pub fn channel_stats(x: Tensor<5>) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch()))
+    let channels = x.dims()[1];
+    Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch(), 0, channels))
+}
+
+/// What a normalisation does to each channel, as constants; see [`Kernels::norm_rows`].
+#[must_use]
+pub fn norm_rows(
+    now: Tensor<2>,
+    running: Tensor<2>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    norm: Normalisation,
+) -> (Tensor<2>, Tensor<2>) {
+    let (rows, folded) = Dispatch::norm_rows(
+        now.into_dispatch(),
+        running.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        norm,
+    );
+    (Tensor::from_dispatch(rows), Tensor::from_dispatch(folded))
 }
 
 /// Normalisation and ReLU with given statistics; see [`Kernels::norm_relu_train`].
@@ -340,16 +368,50 @@ pub fn norm_relu_train(
     x: Tensor<5>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
-    stats: Tensor<2>,
+    (rows, folded): (Tensor<2>, Tensor<2>),
     frozen: bool,
 ) -> Tensor<5> {
     Tensor::from_dispatch(Dispatch::norm_relu_train(
         x.into_dispatch(),
         gamma.into_dispatch(),
         beta.into_dispatch(),
-        stats.into_dispatch(),
+        rows.into_dispatch(),
+        folded.into_dispatch(),
         frozen,
     ))
+}
+
+/// The tensors of a dense block in training besides its input; see [`Kernels::dense_block`].
+#[derive(Clone, Debug)]
+pub struct BlockTensors {
+    /// Scales of all normalisations, `[norms]`.
+    pub gamma: Tensor<1>,
+    /// Shifts of all normalisations, `[norms]`.
+    pub beta: Tensor<1>,
+    /// Weights of all 1x1x1 convolutions.
+    pub w1: Tensor<1>,
+    /// Weights of all 3x3x3 convolutions.
+    pub w3: Tensor<1>,
+    /// Running means and variances, `[2, norms]`.
+    pub running: Tensor<2>,
+    /// What the new maps are multiplied with, if `plan.dropout`.
+    pub mask: Tensor<5>,
+}
+
+/// A dense block in training: input and new maps, and the next running statistics; see [`Kernels::dense_block`].
+#[must_use]
+pub fn dense_block(x: Tensor<5>, t: BlockTensors, plan: BlockPlan) -> (Tensor<5>, Tensor<2>) {
+    let (all, next) = Dispatch::dense_block(
+        x.into_dispatch(),
+        t.gamma.into_dispatch(),
+        t.beta.into_dispatch(),
+        t.w1.into_dispatch(),
+        t.w3.into_dispatch(),
+        t.running.into_dispatch(),
+        t.mask.into_dispatch(),
+        plan,
+    );
+    (Tensor::from_dispatch(all), Tensor::from_dispatch(next))
 }
 
 #[cfg(test)]

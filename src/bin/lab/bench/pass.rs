@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use equipoise::loss::Loss;
-use equipoise::net::{DenseNet, Mode, NetConfig, stock, weights};
+use equipoise::net::kernels::Renorm;
+use equipoise::net::{DenseNet, Mode, NetConfig, Training, stock, weights};
 
 /// Learning rate of the timed steps.
 const RATE: f64 = 1e-3;
@@ -83,12 +84,15 @@ impl Pass {
 
     fn step(&mut self) -> f32 {
         // Plain batch normalisation, as burn's and PyTorch's.
-        let mode = Mode::Train {
+        let mode = Mode::Train(Training {
             dropout: 0,
-            momentum: 0.1,
-            r_max: 1.0,
-            d_max: 0.0,
-        };
+            batch: Some(Renorm {
+                momentum: 0.1,
+                r_max: 1.0,
+                d_max: 0.0,
+            }),
+            keep: true,
+        });
         let logits = if self.stock {
             stock::forward(&self.net, self.x.clone(), true)
         } else {

@@ -5,11 +5,13 @@
 
 mod conv3;
 mod norm;
+mod pool;
 mod simd;
 mod up2;
 
 pub(crate) use conv3::{Extent, data_gradient, forward, weight_gradient};
-pub(crate) use norm::{Normaliser, channel_stats, norm_relu, norm_relu_backward};
+pub(crate) use norm::{Maps, channel_stats, norm_relu, norm_relu_backward, norm_rows};
+pub(crate) use pool::{max_pool2, max_pool2_dx};
 pub(crate) use up2::{fold, unfold};
 
 /// Runs `work(index, chunk)` over consecutive chunks of `size`, on all threads where there are threads.

@@ -1,6 +1,7 @@
 //! Normalisation and ReLU in one pass, forward and backward.
 
 use super::for_each_chunk;
+use crate::net::kernels::Normalisation;
 
 /// Values summed in f32 before the sum goes on in f64.
 const RUN: usize = 1024;
@@ -24,13 +25,42 @@ fn sum_over(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f64 {
     total
 }
 
-/// Mean and (biased) variance of each channel over samples and voxels: `[2, channels]`.
-pub(crate) fn channel_stats(x: &[f32], batch: usize, channels: usize) -> Vec<f32> {
-    let voxels = x.len().checked_div(batch * channels).unwrap_or(0);
-    let n = (batch * voxels) as f64;
-    let mut pairs = vec![[0.0f32; 2]; channels];
+/// Some channels of `[batch, channels, voxels]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Maps<'a> {
+    /// All of them.
+    pub(crate) values: &'a [f32],
+    /// Samples.
+    pub(crate) batch: usize,
+    /// Channels of a sample.
+    pub(crate) channels: usize,
+    /// The first channel that is meant.
+    pub(crate) from: usize,
+    /// How many are meant.
+    pub(crate) count: usize,
+}
+
+impl<'a> Maps<'a> {
+    fn voxels(&self) -> usize {
+        self.values
+            .len()
+            .checked_div(self.batch * self.channels)
+            .unwrap_or(0)
+    }
+
+    /// Channel `c` of those that are meant.
+    fn line(&self, sample: usize, c: usize) -> &'a [f32] {
+        let voxels = self.voxels();
+        &self.values[(sample * self.channels + self.from + c) * voxels..][..voxels]
+    }
+}
+
+/// Mean and (biased) variance of each channel over samples and voxels: `[2, count]`.
+pub(crate) fn channel_stats(x: Maps<'_>) -> Vec<f32> {
+    let n = (x.batch * x.voxels()) as f64;
+    let mut pairs = vec![[0.0f32; 2]; x.count];
     for_each_chunk(&mut pairs, 1, |c, out| {
-        let lines = || (0..batch).map(|b| &x[(b * channels + c) * voxels..][..voxels]);
+        let lines = || (0..x.batch).map(|b| x.line(b, c));
         let mean = lines().map(|l| sum_over(l, l, |v, _| v)).sum::<f64>() / n;
         let centre = mean as f32;
         // Two passes: the variance of values far from zero survives in f32.
@@ -48,17 +78,58 @@ pub(crate) fn channel_stats(x: &[f32], batch: usize, channels: usize) -> Vec<f32
         .collect()
 }
 
-/// `max(0, x * scale + shift)` per channel.
-pub(crate) fn norm_relu(x: &[f32], scale: &[f32], shift: &[f32], batch: usize, y: &mut [f32]) {
-    let channels = scale.len();
-    if channels == 0 || batch == 0 {
-        return;
+/// Row `i` of `[rows, channels]`.
+fn row(values: &[f32], channels: usize, i: usize) -> &[f32] {
+    &values[i * channels..][..channels]
+}
+
+/// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows).
+pub(crate) fn norm_rows(
+    now: &[f32],
+    running: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    norm: Normalisation,
+) -> (Vec<f32>, Vec<f32>) {
+    let n = gamma.len();
+    let (mut rows, mut folded) = (vec![0.0; 6 * n], vec![0.0; 2 * n]);
+    let epsilon = norm.epsilon as f32;
+    for c in 0..n {
+        let (old_mean, old_variance) = (running[c], running[n + c]);
+        let old_rstd = (old_variance + epsilon).sqrt().recip();
+        let of_channel = match norm.batch {
+            None => [old_mean, old_rstd, 1.0, 0.0, old_mean, old_variance],
+            Some(renorm) => {
+                let (mean, variance) = (now[c], now[n + c]);
+                let std = (variance + epsilon).sqrt();
+                let [share, r_max, d_max] = [renorm.momentum, renorm.r_max, renorm.d_max].map(|v| v as f32);
+                [
+                    mean,
+                    std.recip(),
+                    (std * old_rstd).clamp(r_max.recip(), r_max),
+                    ((mean - old_mean) * old_rstd).clamp(-d_max, d_max),
+                    old_mean * (1.0 - share) + mean * share,
+                    old_variance * (1.0 - share) + variance * share,
+                ]
+            }
+        };
+        for (i, value) in of_channel.into_iter().enumerate() {
+            rows[i * n + c] = value;
+        }
+        let [mean, rstd, r, d, ..] = of_channel;
+        let scale = rstd * r * gamma[c];
+        folded[c] = scale;
+        folded[n + c] = beta[c] + gamma[c] * d - mean * scale;
     }
-    // A line is one channel of one sample.
-    let voxels = x.len() / (batch * channels);
-    for_each_chunk(y, voxels, |line, y| {
-        let (a, b) = (scale[line % channels], shift[line % channels]);
-        for (y, x) in y.iter_mut().zip(&x[line * voxels..][..voxels]) {
+    (rows, folded)
+}
+
+/// `max(0, x * scale + shift)` per channel; `folded` holds scales, then shifts; `y` is `[batch, count, voxels]`.
+pub(crate) fn norm_relu(x: Maps<'_>, folded: &[f32], y: &mut [f32]) {
+    for_each_chunk(y, x.voxels(), |line, y| {
+        let c = line % x.count;
+        let (a, b) = (folded[c], folded[x.count + c]);
+        for (y, x) in y.iter_mut().zip(x.line(line / x.count, c)) {
             let v = x * a + b;
             // Not `max`: that would turn NaN into 0 and hide it.
             *y = if v < 0.0 { 0.0 } else { v };
@@ -66,81 +137,67 @@ pub(crate) fn norm_relu(x: &[f32], scale: &[f32], shift: &[f32], batch: usize, y
     });
 }
 
-/// What the backward pass of one normalisation needs besides the tensors.
-#[derive(Clone, Copy)]
-pub(crate) struct Normaliser<'a> {
-    /// Mean subtracted, per channel.
-    pub(crate) mean: &'a [f32],
-    /// Reciprocal standard deviation multiplied with, per channel.
-    pub(crate) rstd: &'a [f32],
-    /// Batch renormalisation's r, per channel (1 without).
-    pub(crate) r: &'a [f32],
-    /// Batch renormalisation's d, per channel (0 without).
-    pub(crate) d: &'a [f32],
-    /// True if mean and rstd are constants rather than statistics of `x`.
-    pub(crate) frozen: bool,
-}
-
-/// Gradients of `y = max(0, gamma ((x - mean) rstd r + d) + beta)`.
+/// Gradients of normalisation and ReLU, `rows` and `folded` being those of
+/// [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows), `dy` `[batch, count, voxels]`.
 ///
-/// Returns `[2, channels]`, the gradients of gamma and beta, and writes `dx`. Unless frozen, mean and rstd are
-/// differentiated too (Ioffe & Szegedy 2015; with r and d constant, Ioffe 2017).
+/// Returns `[2, count]`, the gradients of gamma and beta, and adds that of `x` to the first `count` channels of each of
+/// the samples in `dx`. Unless frozen, mean and rstd are differentiated too (Ioffe & Szegedy 2015; with r and d
+/// constant, Ioffe 2017).
 pub(crate) fn norm_relu_backward(
-    x: &[f32],
+    x: Maps<'_>,
     dy: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-    n: Normaliser<'_>,
-    batch: usize,
+    rows: &[f32],
+    folded: &[f32],
+    frozen: bool,
     dx: &mut [f32],
 ) -> Vec<f32> {
-    let channels = gamma.len();
-    if channels == 0 || batch == 0 {
-        return Vec::new();
+    let (n, voxels) = (x.count, x.voxels());
+    if n == 0 || x.batch == 0 || voxels == 0 {
+        return vec![0.0; 2 * n];
     }
-    let voxels = x.len() / (batch * channels);
-    let count = (batch * voxels) as f64;
-    let affine = |c: usize| {
-        let scale = n.rstd[c] * n.r[c] * gamma[c];
-        (scale, beta[c] + gamma[c] * n.d[c] - n.mean[c] * scale)
-    };
-    let mut sums = vec![[0.0f64; 2]; channels];
+    let [mean, rstd, r, d] = [0, 1, 2, 3].map(|i| row(rows, n, i));
+    let gradient = |b: usize, c: usize| &dy[(b * n + c) * voxels..][..voxels];
+    let count = (x.batch * voxels) as f64;
+    let mut sums = vec![[0.0f64; 2]; n];
     for_each_chunk(&mut sums, 1, |c, out| {
-        let (scale, shift) = affine(c);
-        let (mean, rstd) = (n.mean[c], n.rstd[c]);
-        for b in 0..batch {
-            let at = (b * channels + c) * voxels;
-            let (x, dy) = (&x[at..at + voxels], &dy[at..at + voxels]);
+        let (scale, shift) = (folded[c], folded[n + c]);
+        let (mean, rstd) = (mean[c], rstd[c]);
+        for b in 0..x.batch {
+            let (x, dy) = (x.line(b, c), gradient(b, c));
             let open = |x: f32, g: f32| if x * scale + shift > 0.0 { g } else { 0.0 };
             out[0][0] += sum_over(x, dy, open);
             out[0][1] += sum_over(x, dy, |x, g| open(x, g) * ((x - mean) * rstd));
         }
     });
+    let channels = dx.len() / (x.batch * voxels);
     for_each_chunk(dx, voxels, |line, dx| {
-        let c = line % channels;
-        let (scale, shift) = affine(c);
-        let (mean, rstd) = (n.mean[c], n.rstd[c]);
-        let [s0, s1] = if n.frozen {
+        let (b, c) = (line / channels, line % channels);
+        if c >= n {
+            return;
+        }
+        let (scale, shift) = (folded[c], folded[n + c]);
+        let (mean, rstd) = (mean[c], rstd[c]);
+        let [s0, s1] = if frozen {
             [0.0; 2]
         } else {
             sums[c].map(|s| (s / count) as f32)
         };
-        let at = line * voxels;
-        for ((dx, x), g) in dx.iter_mut().zip(&x[at..at + voxels]).zip(&dy[at..at + voxels]) {
+        for ((dx, x), g) in dx.iter_mut().zip(x.line(b, c)).zip(gradient(b, c)) {
             let g = if x * scale + shift > 0.0 { *g } else { 0.0 };
-            *dx = scale * (g - s0 - (x - mean) * rstd * s1);
+            *dx += scale * (g - s0 - (x - mean) * rstd * s1);
         }
     });
     let dgamma = sums
         .iter()
-        .enumerate()
-        .map(|(c, s)| (s[1] * f64::from(n.r[c]) + s[0] * f64::from(n.d[c])) as f32);
+        .zip(r.iter().zip(d))
+        .map(|(s, (r, d))| (s[1] * f64::from(*r) + s[0] * f64::from(*d)) as f32);
     dgamma.chain(sums.iter().map(|s| s[0] as f32)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::kernels::Renorm;
 
     fn values(n: usize, seed: usize) -> Vec<f32> {
         (0..n)
@@ -154,7 +211,7 @@ mod tests {
             .iter()
             .map(|v| v * 0.01 + 1000.0)
             .collect();
-        let got = channel_stats(&x, 2, 3);
+        let got = channel_stats(all(&x, 2, 3));
         for c in 0..3 {
             let line: Vec<f64> = (0..2)
                 .flat_map(|b| x[(b * 3 + c) * 1500..][..1500].iter().map(|v| f64::from(*v)))
@@ -197,6 +254,16 @@ mod tests {
         total
     }
 
+    fn all(values: &[f32], batch: usize, channels: usize) -> Maps<'_> {
+        Maps {
+            values,
+            batch,
+            channels,
+            from: 0,
+            count: channels,
+        }
+    }
+
     #[test]
     fn gradients_match_finite_differences() {
         let (channels, voxels) = (2, 23);
@@ -204,32 +271,30 @@ mod tests {
         let x = values(channels * voxels, 1);
         let dy = values(channels * voxels, 77);
         let (gamma, beta) = (vec![0.7f32, 1.3], vec![0.1f32, -0.2]);
-        let (r, d) = (1.2f32, 0.3f32);
+        let running = [0.05f32, -0.1, 0.5, 0.9];
         for frozen in [false, true] {
-            let stats = channel_stats(&x, 1, channels);
-            let fixed = [0.05f32, 1.7];
-            let mean: Vec<f32> = if frozen {
-                vec![fixed[0]; 2]
-            } else {
-                stats[..2].to_vec()
+            let stats = channel_stats(all(&x, 1, channels));
+            let norm = Normalisation {
+                epsilon: 1e-5,
+                batch: (!frozen).then_some(Renorm {
+                    momentum: 0.1,
+                    r_max: 1.2,
+                    d_max: 0.05,
+                }),
             };
-            let rstd: Vec<f32> = if frozen {
-                vec![fixed[1]; 2]
-            } else {
-                stats[2..].iter().map(|v| 1.0 / (v + 1e-5).sqrt()).collect()
-            };
-            let n = Normaliser {
-                mean: &mean,
-                rstd: &rstd,
-                r: &[r; 2],
-                d: &[d; 2],
-                frozen,
-            };
+            let (rows, folded) = norm_rows(&stats, &running, &gamma, &beta, norm);
             let mut dx = vec![0.0; x.len()];
-            let dp = norm_relu_backward(&x, &dy, &gamma, &beta, n, 1, &mut dx);
+            let dp = norm_relu_backward(all(&x, 1, channels), &dy, &rows, &folded, frozen, &mut dx);
             let at = |x: &[f64], g: &[f64], b: &[f64]| {
-                let fixed = frozen.then(|| fixed.map(f64::from));
-                loss(x, g, b, &to64(&dy), f64::from(r), f64::from(d), fixed)
+                (0..channels)
+                    .map(|c| {
+                        let of = |i: usize| f64::from(rows[i * channels + c]);
+                        let line = c * voxels..(c + 1) * voxels;
+                        let fixed = frozen.then(|| [of(0), of(1)]);
+                        let dy = to64(&dy[line.clone()]);
+                        loss(&x[line], &g[c..=c], &b[c..=c], &dy, of(2), of(3), fixed)
+                    })
+                    .sum::<f64>()
             };
             let (x64, g64, b64) = (to64(&x), to64(&gamma), to64(&beta));
             // Central differences in f64 are good to 1e-8 here; the kernel itself is f32.

@@ -1,6 +1,6 @@
 //! 1x1x1 convolution, a matrix product over voxels, on CubeCL devices.
 
-use super::launch::{Norm, Shaped, buffer, empty, grid, nothing};
+use super::launch::{Shaped, buffer, empty, grid, nothing};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -29,8 +29,7 @@ struct Dims {
 #[cube(launch_unchecked)]
 fn conv1_kernel<N: Size, L: Size>(
     x: &[Vector<f32, N>],
-    scale: &[f32],
-    shift: &[f32],
+    folded: &[f32],
     w: &[Vector<f32, L>],
     y: &mut [Vector<f32, N>],
     dims: Dims,
@@ -56,7 +55,7 @@ fn conv1_kernel<N: Size, L: Size>(
             // Beyond the end the last vector is read again and never written.
             let mut value = x[channel + min(first + i, dims.n - 1)];
             if norm {
-                value = value * Vector::new(scale[ci]) + Vector::new(shift[ci]);
+                value = value * Vector::new(folded[ci]) + Vector::new(folded[dims.cin + ci]);
                 value = max(value, Vector::new(0.0f32));
             }
             column[i] = value;
@@ -104,7 +103,7 @@ fn pack(w: &[f32], out: &mut [f32], dims: Dims, #[comptime] width: usize) {
 }
 
 /// `w [cout, cin]` times channels `from..from + cin` of `x [batch, channels, d, h, w]`.
-pub(super) fn conv1(x: &CubeTensor, from: usize, norm: Option<Norm>, w: &CubeTensor) -> CubeTensor {
+pub(super) fn conv1(x: &CubeTensor, from: usize, folded: Option<CubeTensor>, w: &CubeTensor) -> CubeTensor {
     let [batch, channels, d, h, width] = x.dims5();
     let [cout, cin] = w.meta.shape().dims::<2>();
     let voxels = d * h * width;
@@ -125,8 +124,8 @@ pub(super) fn conv1(x: &CubeTensor, from: usize, norm: Option<Norm>, w: &CubeTen
 
     let units = batch * groups * tiles;
     let (count, dim) = grid(&client, units);
-    let normed = norm.is_some();
-    let (scale, shift) = norm.map_or_else(|| nothing(x), |n| (n.scale, n.shift));
+    let normed = folded.is_some();
+    let folded = folded.unwrap_or_else(|| nothing(x));
     // Safety: as above.
     unsafe {
         conv1_kernel::launch_unchecked(
@@ -136,8 +135,7 @@ pub(super) fn conv1(x: &CubeTensor, from: usize, norm: Option<Norm>, w: &CubeTen
             lanes,
             LANES,
             buffer(x),
-            buffer(&scale),
-            buffer(&shift),
+            buffer(&folded),
             buffer(&packed),
             buffer(&y),
             dims(units),

@@ -1,6 +1,6 @@
 //! 3x3x3 convolution on CubeCL devices.
 
-use super::launch::{Norm, Shaped, buffer, empty, grid, nothing};
+use super::launch::{Shaped, buffer, empty, grid, nothing};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -34,7 +34,7 @@ struct Dims {
 /// Copies channels into a border of zeros, normalised and rectified on the way if asked: the convolution then has no
 /// branches. One unit writes one element of `[batch * cin, d + 2, h + 2, pitch]`.
 #[cube(launch_unchecked)]
-fn pad(x: &[f32], scale: &[f32], shift: &[f32], out: &mut [f32], dims: Dims, #[comptime] norm: bool) {
+fn pad(x: &[f32], folded: &[f32], out: &mut [f32], dims: Dims, #[comptime] norm: bool) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -49,7 +49,7 @@ fn pad(x: &[f32], scale: &[f32], shift: &[f32], out: &mut [f32], dims: Dims, #[c
         value = x[((channel * dims.d + pz - 1) * dims.h + py - 1) * dims.w + px - 1];
         if norm {
             let c = channel % dims.cin;
-            value = max(value * scale[c] + shift[c], 0.0f32);
+            value = max(value * folded[c] + folded[dims.cin + c], 0.0f32);
         }
     }
     out[ABSOLUTE_POS] = value;
@@ -152,7 +152,7 @@ fn conv3_kernel<N: Size>(
 /// Convolves `x [batch, cin, d, h, w]` and writes the result into channels `at..` of `y`, in place.
 pub(super) fn conv3_into(
     x: &CubeTensor,
-    norm: Option<Norm>,
+    folded: Option<CubeTensor>,
     w: &CubeTensor,
     mirror: bool,
     y: &CubeTensor,
@@ -201,8 +201,8 @@ pub(super) fn conv3_into(
     let padded = empty(x, [batch * cin, d + 2, h + 2, pitch]);
     let units = batch * cin * (d + 2) * (h + 2) * pitch;
     let (count, dim) = grid(&client, units);
-    let normed = norm.is_some();
-    let (scale, shift) = norm.map_or_else(|| nothing(x), |n| (n.scale, n.shift));
+    let normed = folded.is_some();
+    let folded = folded.unwrap_or_else(|| nothing(x));
     // Safety: as above.
     unsafe {
         pad::launch_unchecked(
@@ -210,8 +210,7 @@ pub(super) fn conv3_into(
             count,
             dim,
             buffer(x),
-            buffer(&scale),
-            buffer(&shift),
+            buffer(&folded),
             buffer(&padded),
             dims(units),
             normed,

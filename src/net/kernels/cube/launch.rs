@@ -7,12 +7,6 @@ use cubecl::client::Client;
 use cubecl::prelude::*;
 use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 
-/// Scale and shift of each input channel, applied with ReLU while loading.
-pub(super) struct Norm {
-    pub(super) scale: CubeTensor,
-    pub(super) shift: CubeTensor,
-}
-
 /// Sizes as an array.
 pub(super) trait Shaped {
     fn dims5(&self) -> [usize; 5];
@@ -34,10 +28,9 @@ pub(super) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> Cub
     )
 }
 
-/// Stand-ins for a scale and a shift that are not used: a kernel has the same bindings with and without, and WebGPU
-/// does not allow two of them to be one buffer.
-pub(super) fn nothing(like: &CubeTensor) -> (CubeTensor, CubeTensor) {
-    (empty(like, [1]), empty(like, [1]))
+/// A stand-in for scales and shifts that are not used: a kernel has the same bindings with and without.
+pub(super) fn nothing(like: &CubeTensor) -> CubeTensor {
+    empty(like, [1])
 }
 
 /// A contiguous tensor as a kernel's argument.

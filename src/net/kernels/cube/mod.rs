@@ -10,13 +10,13 @@ mod launch;
 mod norm;
 mod up2;
 
-use super::Kernels;
+use super::{Kernels, Normalisation};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Slice;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use launch::{Norm, Shaped, empty};
+use launch::{Shaped, empty};
 
 impl Kernels for CubeBackend {
     fn conv3(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -51,31 +51,50 @@ impl Kernels for CubeBackend {
         backward::conv1_dw(&into_contiguous(x), &into_contiguous(dy))
     }
 
-    fn norm_relu(
-        x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        norm::norm_relu(
-            &into_contiguous(x),
-            &into_contiguous(scale),
-            &into_contiguous(shift),
-        )
+    fn norm_relu(x: FloatTensor<Self>, from: usize, folded: FloatTensor<Self>) -> FloatTensor<Self> {
+        norm::norm_relu(&into_contiguous(x), from, &into_contiguous(folded))
+    }
+
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
+        norm::channel_stats(&into_contiguous(x), from, count)
+    }
+
+    fn norm_rows(
+        now: FloatTensor<Self>,
+        running: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Normalisation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [now, running, gamma, beta] = [now, running, gamma, beta].map(into_contiguous);
+        norm::norm_rows(&now, &running, &gamma, &beta, norm)
     }
 
     fn norm_relu_backward(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        stats: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         frozen: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [x, dy, gamma, beta, stats] = [x, dy, gamma, beta, stats].map(into_contiguous);
-        let channels = x.dims5()[1];
-        let (dx, totals) = norm::backward(&x, &dy, &gamma, &beta, &stats, frozen);
-        let rows = [Slice::from(0..2), Slice::from(0..channels as isize)];
-        (dx, Self::float_slice(totals, &rows))
+        let [x, dy, rows, folded] = [x, dy, rows, folded].map(into_contiguous);
+        let dx = empty(&x, x.dims5());
+        let totals = norm::backward(&dx, false, &x, &dy, (&rows, &folded), frozen);
+        (dx, first_two(totals))
+    }
+
+    fn norm_relu_backward_into(
+        grad: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        frozen: bool,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [grad, x, dy, rows, folded] = [grad, x, dy, rows, folded].map(into_contiguous);
+        let grad = owned(grad);
+        let totals = norm::backward(&grad, true, &x, &dy, (&rows, &folded), frozen);
+        (grad, first_two(totals))
     }
 
     fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -90,51 +109,50 @@ impl Kernels for CubeBackend {
         up2::max_pool2(&into_contiguous(x))
     }
 
+    fn max_pool2_dx(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
+        up2::max_pool2_dx(&into_contiguous(x), &into_contiguous(dy))
+    }
+
     fn norm_relu_conv1(
         x: FloatTensor<Self>,
         from: usize,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let norm = Norm {
-            scale: into_contiguous(scale),
-            shift: into_contiguous(shift),
-        };
-        conv1::conv1(&into_contiguous(x), from, Some(norm), &into_contiguous(w))
+        let folded = into_contiguous(folded);
+        conv1::conv1(&into_contiguous(x), from, Some(folded), &into_contiguous(w))
     }
 
     fn norm_relu_conv3_into(
         block: FloatTensor<Self>,
         at: usize,
         x: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        shift: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let norm = Norm {
-            scale: into_contiguous(scale),
-            shift: into_contiguous(shift),
-        };
-        // Nobody else may see the buffer change.
-        let block = if block.can_mut() { block } else { block.copy() };
-        conv3::conv3_into(
-            &into_contiguous(x),
-            Some(norm),
-            &into_contiguous(w),
-            false,
-            &block,
-            at,
-        );
+        let [block, x, folded, w] = [block, x, folded, w].map(into_contiguous);
+        let block = owned(block);
+        conv3::conv3_into(&x, Some(folded), &w, false, &block, at);
         block
     }
+}
+
+/// The tensor itself if nobody else could see it change, or a copy.
+fn owned(tensor: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
+    if tensor.can_mut() { tensor } else { tensor.copy() }
+}
+
+/// The first two rows of a matrix.
+fn first_two(rows: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
+    let columns = Slice::from(0..rows.meta.shape()[1] as isize);
+    CubeBackend::float_slice(rows, &[Slice::from(0..2), columns])
 }
 
 #[cfg(test)]
 mod tests {
     //! The kernels against those of the CPU backend, over odd sizes, on whatever adapter there is.
     use crate::net::Engine;
-    use crate::net::kernels;
+    use crate::net::kernels::{self, Normalisation, Renorm};
     use burn::tensor::{Device, Tensor, TensorData};
     use proptest::prelude::*;
     use std::sync::OnceLock;
@@ -156,6 +174,17 @@ mod tests {
         let n = shape.iter().product();
         let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
         TensorData::new((0..n).map(value).collect::<Vec<f32>>(), shape)
+    }
+
+    fn normalisation(frozen: bool) -> Normalisation {
+        Normalisation {
+            epsilon: 1.1e-5,
+            batch: (!frozen).then_some(Renorm {
+                momentum: 0.1,
+                r_max: 2.0,
+                d_max: 0.5,
+            }),
+        }
     }
 
     fn agree(what: &str, operator: impl Fn(&Device) -> Tensor<5>) {
@@ -197,8 +226,7 @@ mod tests {
             batch in 1_usize..3, room in 0_usize..5, cin in 1_usize..10, cout in 1_usize..10,
             [d, h, w] in prop::array::uniform3(1_usize..12), seed in 0_usize..1000,
         ) {
-            let vector = |n: usize, s, on: &Device| Tensor::<1>::from_data(values([n], s), on);
-            let norm = |on: &Device| (vector(cin, seed, on), vector(cin, seed + 1, on));
+            let norm = |on: &Device| Tensor::<2>::from_data(values([2, cin], seed), on);
             let total = room + cin + cout;
             let block = |on: &Device| Tensor::<5>::from_data(values([batch, total, d, h, w], seed + 2), on);
             agree("norm_relu_conv1", |on| {
@@ -253,8 +281,11 @@ mod tests {
                     let [gamma, beta] = [3, 4].map(|s| {
                         Tensor::<1>::from_data(values([cin], seed + s), &on).require_grad()
                     });
-                    let stats = Tensor::<2>::from_data(values([4, cin], seed + 5), &on.clone().without_autodiff());
-                    let y = kernels::norm_relu_train(x.clone(), gamma.clone(), beta.clone(), stats, frozen);
+                    let norm = normalisation(frozen);
+                    let running = Tensor::<2>::from_data(values([2, cin], seed + 5), &on).abs();
+                    let now = kernels::channel_stats(x.clone());
+                    let applied = kernels::norm_rows(now, running, gamma.clone(), beta.clone(), norm);
+                    let y = kernels::norm_relu_train(x.clone(), gamma.clone(), beta.clone(), applied, frozen);
                     let g = five(y.dims(), seed + 6, &on);
                     let grads = (y * g).sum().backward();
                     if of_input {
@@ -267,12 +298,49 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "learn")]
+    #[test]
+    fn a_dense_block_is_that_of_the_cpu() {
+        use kernels::tests::{block_on, block_plan, close_to};
+        let Some(gpu) = gpu() else { return };
+        for (samples, frozen, keep) in [(1, false, true), (2, false, false), (2, true, true)] {
+            let batch = normalisation(frozen).batch;
+            let plan = kernels::BlockPlan {
+                keep,
+                ..block_plan(4, 3, batch, true)
+            };
+            let ours = block_on(gpu, samples, plan, false);
+            let cpu = block_on(&Device::flex(), samples, plan, false);
+            let names = ["maps", "dx", "dgamma", "dbeta", "dw1", "dw3", "statistics"];
+            for ((a, b), name) in ours.iter().zip(&cpu).zip(names) {
+                // Three layers of sums of a few hundred products in f32, in another order.
+                close_to(a, b, 3e-5, &format!("{name} of {plan:?}"));
+            }
+        }
+    }
+
+    #[cfg(feature = "learn")]
+    #[test]
+    fn statistics_far_from_zero_survive() {
+        agree("channel_stats", |on| {
+            let x = Tensor::<5>::from_data(values([2, 3, 5, 6, 7], 3), on)
+                .mul_scalar(0.1)
+                .add_scalar(300.0);
+            let stats = kernels::channel_stats(x);
+            // The variance alone, at its own scale.
+            stats
+                .slice([1..2, 0..3])
+                .mul_scalar(100.0)
+                .reshape([1, 1, 1, 1, 3])
+        });
+    }
+
     #[test]
     fn a_block_that_others_hold_is_not_changed() {
         let Some(gpu) = gpu() else { return };
         let ones = Tensor::<5>::ones([1, 5, 4, 4, 4], gpu);
         let x = Tensor::<5>::ones([1, 2, 4, 4, 4], gpu);
-        let norm = (Tensor::ones([2], gpu), Tensor::ones([2], gpu));
+        let norm = Tensor::ones([2, 2], gpu);
         let w = Tensor::<5>::ones([2, 2, 3, 3, 3], gpu);
         let changed = kernels::norm_relu_conv3_into(ones.clone(), 1, x, norm, w);
         assert_eq!(ones.sum().into_scalar::<f32>(), 320.0);
@@ -284,6 +352,18 @@ mod tests {
         for shape in [[1, 1, 2, 2, 2], [2, 3, 4, 6, 10], [1, 5, 12, 2, 8]] {
             agree("max_pool2", |on| {
                 kernels::max_pool2(Tensor::<5>::from_data(values(shape, 5), on))
+            });
+            #[cfg(feature = "learn")]
+            agree("max_pool2 gradient", |on| {
+                let on = on.clone().autodiff();
+                // Few values, so that many cubes have several largest voxels.
+                let x = Tensor::<5>::from_data(values(shape, 5), &on)
+                    .mul_scalar(3.0)
+                    .round()
+                    .require_grad();
+                let y = kernels::max_pool2(x.clone());
+                let g = Tensor::<5>::from_data(values(y.dims(), 6), &on);
+                x.grad(&(y * g).sum().backward()).unwrap()
             });
         }
     }
@@ -315,6 +395,7 @@ mod timing {
         };
         let x = |c, n| Tensor::<5>::ones([1, c, n, n, n], &gpu);
         let v = |c| Tensor::<1>::ones([c], &gpu);
+        let folded = |c| Tensor::<2>::ones([2, c], &gpu);
         let (x48, x60, x36) = (x(48, 24), x(60, 24), x(36, 12));
         let w3 = Tensor::<5>::ones([12, 48, 3, 3, 3], &gpu);
         let w1 = Tensor::<2>::ones([48, 60], &gpu);
@@ -327,10 +408,10 @@ mod timing {
             kernels::conv1(x60.clone(), w1.clone())
         });
         time("norm conv1", 2.0 * 48.0 * 60.0 * n, &|_| {
-            kernels::norm_relu_conv1(x60.clone(), 0, (v(60), v(60)), w1.clone())
+            kernels::norm_relu_conv1(x60.clone(), 0, folded(60), w1.clone())
         });
         time("norm conv3 into", 2.0 * 48.0 * 12.0 * 27.0 * n, &|_| {
-            kernels::norm_relu_conv3_into(x(60, 24), 48, x48.clone(), (v(48), v(48)), w3.clone())
+            kernels::norm_relu_conv3_into(x(60, 24), 48, x48.clone(), folded(48), w3.clone())
         });
         time("up2", 2.0 * 36.0 * 36.0 * 27.0 * n / 8.0, &|_| {
             kernels::up2(x36.clone(), wu.clone())
@@ -366,8 +447,8 @@ mod timing {
         }
         time("norm", 0.0, &|_| {
             let x = x60.clone().autodiff().require_grad();
-            let stats = Tensor::<2>::ones([4, 60], &gpu);
-            let grads = kernels::norm_relu_train(x.clone(), v(60).autodiff(), v(60).autodiff(), stats, false)
+            let rows = (Tensor::<2>::ones([6, 60], &gpu), folded(60));
+            let grads = kernels::norm_relu_train(x.clone(), v(60).autodiff(), v(60).autodiff(), rows, false)
                 .sum()
                 .backward();
             x.grad(&grads).unwrap()

@@ -1,6 +1,7 @@
 //! Normalisation and ReLU, forward and backward, on CubeCL devices.
 
-use super::launch::{Shaped, buffer, empty, grid};
+use super::launch::{Shaped, buffer, empty, grid, nothing};
+use crate::net::kernels::Normalisation;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -11,32 +12,118 @@ const CHUNK: usize = 256;
 struct Dims {
     units: usize,
     batch: usize,
+    /// Channels that are worked on, from `from` on, of `total` that a sample of `x` has.
     channels: usize,
+    from: usize,
+    total: usize,
     voxels: usize,
+    /// Chunks that a channel is cut into, over batch and voxels.
     chunks: usize,
 }
 
-/// `max(0, x * scale + shift)`.
+/// `max(0, x * scale + shift)`; `folded` holds scales, then shifts.
 #[cube(launch_unchecked)]
-fn norm_relu_kernel(x: &[f32], scale: &[f32], shift: &[f32], y: &mut [f32], dims: Dims) {
+fn norm_relu_kernel(x: &[f32], folded: &[f32], y: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
-    let c = ABSOLUTE_POS / dims.voxels % dims.channels;
-    y[ABSOLUTE_POS] = max(x[ABSOLUTE_POS] * scale[c] + shift[c], 0.0f32);
+    let line = ABSOLUTE_POS / dims.voxels;
+    let c = line % dims.channels;
+    let at = (line / dims.channels * dims.total + dims.from + c) * dims.voxels + ABSOLUTE_POS % dims.voxels;
+    y[ABSOLUTE_POS] = max(x[at] * folded[c] + folded[dims.channels + c], 0.0f32);
 }
 
-/// Scale and shift of `max(0, gamma ((x - mean) rstd r + d) + beta)`; `stats` has the rows mean, rstd, r, d. One unit a
-/// channel; `out` is `[2, channel]`.
+/// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a channel.
 #[cube(launch_unchecked)]
-fn fold(gamma: &[f32], beta: &[f32], stats: &[f32], out: &mut [f32], dims: Dims) {
+fn rows_kernel(
+    now: &[f32],
+    running: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    rows: &mut [f32],
+    folded: &mut [f32],
+    n: usize,
+    epsilon: f32,
+    share: f32,
+    r_max: f32,
+    d_max: f32,
+    #[comptime] frozen: bool,
+) {
+    if ABSOLUTE_POS >= n {
+        terminate!();
+    }
+    let c = ABSOLUTE_POS;
+    let old_mean = running[c];
+    let old_variance = running[n + c];
+    let old_rstd = 1.0f32 / (old_variance + epsilon).sqrt();
+    let mut mean = old_mean;
+    let mut rstd = old_rstd;
+    let mut r = 1.0f32;
+    let mut d = 0.0f32;
+    let mut next_mean = old_mean;
+    let mut next_variance = old_variance;
+    if !frozen {
+        mean = now[c];
+        let std = (now[n + c] + epsilon).sqrt();
+        rstd = 1.0f32 / std;
+        r = clamp(std * old_rstd, 1.0f32 / r_max, r_max);
+        d = clamp((mean - old_mean) * old_rstd, -d_max, d_max);
+        next_mean = old_mean * (1.0f32 - share) + mean * share;
+        next_variance = old_variance * (1.0f32 - share) + now[n + c] * share;
+    }
+    rows[c] = mean;
+    rows[n + c] = rstd;
+    rows[2 * n + c] = r;
+    rows[3 * n + c] = d;
+    rows[4 * n + c] = next_mean;
+    rows[5 * n + c] = next_variance;
+    let scale = rstd * r * gamma[c];
+    folded[c] = scale;
+    folded[n + c] = beta[c] + gamma[c] * d - mean * scale;
+}
+
+/// Sums over a chunk of a channel's voxels of their distances from its first voxel, and of the squares. `part` is
+/// `[chunk, 2, channel]`.
+#[cube(launch_unchecked)]
+fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let n = dims.channels;
+    let c = ABSOLUTE_POS % n;
+    let index = ABSOLUTE_POS / n;
+    let per_sample = dims.chunks / dims.batch;
+    let first = index % per_sample * chunk;
+    let from = (index / per_sample * dims.total + dims.from + c) * dims.voxels;
+    let centre = x[(dims.from + c) * dims.voxels];
+    let mut s0 = 0.0f32;
+    let mut s1 = 0.0f32;
+    for i in first..min(first + chunk, dims.voxels) {
+        let v = x[from + i] - centre;
+        s0 += v;
+        s1 += v * v;
+    }
+    part[index * 2 * n + c] = s0;
+    part[index * 2 * n + n + c] = s1;
+}
+
+/// Sums the chunks of [`spread`]: mean and biased variance, `[2, channel]`.
+#[cube(launch_unchecked)]
+fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.channels {
         terminate!();
     }
     let (c, n) = (ABSOLUTE_POS, dims.channels);
-    let scale = stats[n + c] * stats[2 * n + c] * gamma[c];
-    out[c] = scale;
-    out[n + c] = beta[c] + gamma[c] * stats[3 * n + c] - stats[c] * scale;
+    let count = f32::cast_from(dims.batch * dims.voxels);
+    let mut s0 = 0.0f32;
+    let mut s1 = 0.0f32;
+    for index in 0..dims.chunks {
+        s0 += part[index * 2 * n + c];
+        s1 += part[index * 2 * n + n + c];
+    }
+    let shift = s0 / count;
+    out[c] = x[(dims.from + c) * dims.voxels] + shift;
+    out[n + c] = max(s1 / count - shift * shift, 0.0f32);
 }
 
 /// What passes the ReLU of `dy`: the gradient at its input.
@@ -46,12 +133,12 @@ fn passed(x: f32, dy: f32, scale: f32, shift: f32) -> f32 {
 }
 
 /// Sums of the gradient at the ReLU's input (s0), and of its product with the centred input (s1), over a chunk of a
-/// channel's voxels. `part` is `[chunk, 2, channel]`; chunks count over batch and voxels.
+/// channel's voxels. `part` is `[chunk, 2, channel]`.
 #[cube(launch_unchecked)]
 fn sums(
     x: &[f32],
     dy: &[f32],
-    stats: &[f32],
+    rows: &[f32],
     folded: &[f32],
     part: &mut [f32],
     dims: Dims,
@@ -63,16 +150,17 @@ fn sums(
     let n = dims.channels;
     let c = ABSOLUTE_POS % n;
     let index = ABSOLUTE_POS / n;
-    let per_channel = dims.chunks / dims.batch;
-    let batch = index / per_channel;
-    let first = index % per_channel * chunk;
-    let from = (batch * n + c) * dims.voxels;
-    let (mean, rstd) = (stats[c], stats[n + c]);
+    let per_sample = dims.chunks / dims.batch;
+    let sample = index / per_sample;
+    let first = index % per_sample * chunk;
+    let from = (sample * dims.total + c) * dims.voxels;
+    let gradient = (sample * n + c) * dims.voxels;
+    let (mean, rstd) = (rows[c], rows[n + c]);
     let (scale, shift) = (folded[c], folded[n + c]);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
     for i in first..min(first + chunk, dims.voxels) {
-        let g = passed(x[from + i], dy[from + i], scale, shift);
+        let g = passed(x[from + i], dy[gradient + i], scale, shift);
         s0 += g;
         s1 += g * (x[from + i] - mean) * rstd;
     }
@@ -80,10 +168,10 @@ fn sums(
     part[index * 2 * n + n + c] = s1;
 }
 
-/// Sums the chunks, and makes of the sums the gradients of gamma and beta. `out` is `[3, channel]`: those
+/// Sums the chunks of [`sums`], and makes of the sums the gradients of gamma and beta. `out` is `[3, channel]`: those
 /// two (that of beta is s0), s1.
 #[cube(launch_unchecked)]
-fn finish(part: &[f32], stats: &[f32], out: &mut [f32], dims: Dims) {
+fn finish(part: &[f32], rows: &[f32], out: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.channels {
         terminate!();
     }
@@ -94,48 +182,91 @@ fn finish(part: &[f32], stats: &[f32], out: &mut [f32], dims: Dims) {
         s0 += part[index * 2 * n + c];
         s1 += part[index * 2 * n + n + c];
     }
-    out[c] = s1 * stats[2 * n + c] + s0 * stats[3 * n + c];
+    out[c] = s1 * rows[2 * n + c] + s0 * rows[3 * n + c];
     out[n + c] = s0;
     out[2 * n + c] = s1;
 }
 
-/// Gradient with respect to `x`; mean and deviation are differentiated too unless `frozen`.
+/// Gradient with respect to `x`, whose channels beyond the gradient's are left alone; mean and deviation are
+/// differentiated too unless `frozen`. Added to what is there if `add`.
 #[cube(launch_unchecked)]
 fn dx_kernel(
     x: &[f32],
     dy: &[f32],
-    stats: &[f32],
+    rows: &[f32],
     folded: &[f32],
     totals: &[f32],
     dx: &mut [f32],
     dims: Dims,
     #[comptime] frozen: bool,
+    #[comptime] add: bool,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
     let n = dims.channels;
-    let c = ABSOLUTE_POS / dims.voxels % n;
-    let (v, scale) = (x[ABSOLUTE_POS], folded[c]);
+    let line = ABSOLUTE_POS / dims.voxels;
+    let c = line % n;
+    let at = (line / n * dims.total + c) * dims.voxels + ABSOLUTE_POS % dims.voxels;
+    let (v, scale) = (x[at], folded[c]);
     let mut g = passed(v, dy[ABSOLUTE_POS], scale, folded[n + c]);
     if !frozen {
         let count = f32::cast_from(dims.batch * dims.voxels);
-        let centred = (v - stats[c]) * stats[n + c];
+        let centred = (v - rows[c]) * rows[n + c];
         g -= (totals[n + c] + centred * totals[2 * n + c]) / count;
     }
-    dx[ABSOLUTE_POS] = g * scale;
+    if add {
+        dx[at] += g * scale;
+    } else {
+        dx[at] = g * scale;
+    }
 }
 
-fn sizes(x: &CubeTensor) -> (usize, usize, usize) {
-    let [batch, channels, d, h, w] = x.dims5();
-    (batch, channels, d * h * w)
+/// `count` channels of `x` from `from` on, as the kernels are told of them.
+#[derive(Clone, Copy)]
+struct Window {
+    batch: usize,
+    channels: usize,
+    from: usize,
+    total: usize,
+    voxels: usize,
 }
 
-/// `max(0, x * scale + shift)` per channel.
-pub(super) fn norm_relu(x: &CubeTensor, scale: &CubeTensor, shift: &CubeTensor) -> CubeTensor {
-    let (batch, channels, voxels) = sizes(x);
-    let units = batch * channels * voxels;
-    let y = empty(x, x.dims5());
+impl Window {
+    fn new(x: &CubeTensor, from: usize, channels: usize) -> Self {
+        let [batch, total, d, h, w] = x.dims5();
+        Self {
+            batch,
+            channels,
+            from,
+            total,
+            voxels: d * h * w,
+        }
+    }
+
+    fn chunks(&self) -> usize {
+        self.batch * self.voxels.div_ceil(CHUNK)
+    }
+
+    fn dims(&self, units: usize) -> DimsLaunch {
+        DimsLaunch::new(
+            units,
+            self.batch,
+            self.channels,
+            self.from,
+            self.total,
+            self.voxels,
+            self.chunks(),
+        )
+    }
+}
+
+/// `max(0, x * scale + shift)` of the channels from `from` on.
+pub(super) fn norm_relu(x: &CubeTensor, from: usize, folded: &CubeTensor) -> CubeTensor {
+    let [batch, _, d, h, w] = x.dims5();
+    let window = Window::new(x, from, folded.meta.shape()[1]);
+    let y = empty(x, [batch, window.channels, d, h, w]);
+    let units = batch * window.channels * window.voxels;
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
@@ -145,46 +276,109 @@ pub(super) fn norm_relu(x: &CubeTensor, scale: &CubeTensor, shift: &CubeTensor) 
             count,
             dim,
             buffer(x),
-            buffer(scale),
-            buffer(shift),
+            buffer(folded),
             buffer(&y),
-            DimsLaunch::new(units, batch, channels, voxels, 1),
+            window.dims(units),
         );
     }
     y
 }
 
-/// Gradients of normalisation and ReLU: with respect to `x`, and `[2, channel]` for gamma and beta.
-pub(super) fn backward(
-    x: &CubeTensor,
-    dy: &CubeTensor,
-    gamma: &CubeTensor,
-    beta: &CubeTensor,
-    stats: &CubeTensor,
-    frozen: bool,
-) -> (CubeTensor, CubeTensor) {
-    let (batch, channels, voxels) = sizes(x);
-    let chunks = batch * voxels.div_ceil(CHUNK);
-    let dims = |units: usize| DimsLaunch::new(units, batch, channels, voxels, chunks);
+/// Mean and biased variance of the channels from `from` on.
+pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize) -> CubeTensor {
+    let window = Window::new(x, from, channels);
     let client = x.client.clone();
-
-    let folded = empty(x, [2, channels]);
-    let (count, dim) = grid(&client, channels);
-    // Safety: as above, here and below.
+    let part = empty(x, [window.chunks(), 2, channels]);
+    let out = empty(x, [2, channels]);
+    let units = window.chunks() * channels;
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
     unsafe {
-        fold::launch_unchecked(
+        spread::launch_unchecked(
             &client,
             count,
             dim,
-            buffer(gamma),
-            buffer(beta),
-            buffer(stats),
-            buffer(&folded),
-            dims(channels),
+            buffer(x),
+            buffer(&part),
+            window.dims(units),
+            CHUNK,
         );
     }
-    let part = empty(x, [chunks, 2, channels]);
-    let units = chunks * channels;
+    let (count, dim) = grid(&client, channels);
+    // Safety: as above.
+    unsafe {
+        statistics::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(&part),
+            buffer(&out),
+            window.dims(channels),
+        );
+    }
+    out
+}
+
+/// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows).
+pub(super) fn norm_rows(
+    now: &CubeTensor,
+    running: &CubeTensor,
+    gamma: &CubeTensor,
+    beta: &CubeTensor,
+    norm: Normalisation,
+) -> (CubeTensor, CubeTensor) {
+    let n = gamma.meta.shape()[0];
+    let (rows, folded) = (empty(gamma, [6, n]), empty(gamma, [2, n]));
+    let [share, r_max, d_max] = norm
+        .batch
+        .map_or([0.0; 3], |b| [b.momentum, b.r_max, b.d_max].map(|v| v as f32));
+    // One buffer may not be bound twice.
+    let now = if norm.frozen() {
+        nothing(gamma)
+    } else {
+        now.clone()
+    };
+    let client = gamma.client.clone();
+    let (count, dim) = grid(&client, n);
+    // Safety: as above.
+    unsafe {
+        rows_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(&now),
+            buffer(running),
+            buffer(gamma),
+            buffer(beta),
+            buffer(&rows),
+            buffer(&folded),
+            n,
+            norm.epsilon as f32,
+            share,
+            r_max,
+            d_max,
+            norm.frozen(),
+        );
+    }
+    (rows, folded)
+}
+
+/// Gradients of normalisation and ReLU of the first channels of `x`, as many as `dy` has: with respect to `x`, written
+/// to or added to those of `dx`, and `[3, channel]` for gamma and beta (and a sum).
+pub(super) fn backward(
+    dx: &CubeTensor,
+    add: bool,
+    x: &CubeTensor,
+    dy: &CubeTensor,
+    (rows, folded): (&CubeTensor, &CubeTensor),
+    frozen: bool,
+) -> CubeTensor {
+    let channels = dy.dims5()[1];
+    let window = Window::new(x, 0, channels);
+    let client = x.client.clone();
+    let part = empty(x, [window.chunks(), 2, channels]);
+    let units = window.chunks() * channels;
     let (count, dim) = grid(&client, units);
     // Safety: as above.
     unsafe {
@@ -194,10 +388,10 @@ pub(super) fn backward(
             dim,
             buffer(x),
             buffer(dy),
-            buffer(stats),
-            buffer(&folded),
+            buffer(rows),
+            buffer(folded),
             buffer(&part),
-            dims(units),
+            window.dims(units),
             CHUNK,
         );
     }
@@ -210,13 +404,12 @@ pub(super) fn backward(
             count,
             dim,
             buffer(&part),
-            buffer(stats),
+            buffer(rows),
             buffer(&totals),
-            dims(channels),
+            window.dims(channels),
         );
     }
-    let dx = empty(x, x.dims5());
-    let units = batch * channels * voxels;
+    let units = window.batch * channels * window.voxels;
     let (count, dim) = grid(&client, units);
     // Safety: as above.
     unsafe {
@@ -226,13 +419,14 @@ pub(super) fn backward(
             dim,
             buffer(x),
             buffer(dy),
-            buffer(stats),
-            buffer(&folded),
+            buffer(rows),
+            buffer(folded),
             buffer(&totals),
-            buffer(&dx),
-            dims(units),
+            buffer(dx),
+            window.dims(units),
             frozen,
+            add,
         );
     }
-    (dx, totals)
+    totals
 }

@@ -278,3 +278,54 @@ pub(super) fn max_pool2(x: &CubeTensor) -> CubeTensor {
     }
     y
 }
+
+/// One unit gives one gradient to the first of the largest voxels of its cube, and zero to the others.
+#[cube(launch_unchecked)]
+fn max_pool2_dx_kernel(x: &[f32], dy: &[f32], dx: &mut [f32], dims: Dims) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let x0 = ABSOLUTE_POS % dims.w;
+    let rest = ABSOLUTE_POS / dims.w;
+    let y0 = rest % dims.h;
+    let plane = rest / dims.h;
+    let from = (plane * 2 * dims.h * 2 + y0 * 2) * dims.w * 2 + x0 * 2;
+    let mut best = 0usize;
+    let mut largest = x[from];
+    #[unroll]
+    for k in 1..8usize {
+        let at = ((k / 4) * dims.h * 2 + k / 2 % 2) * dims.w * 2 + k % 2;
+        let value = x[from + at];
+        if value > largest {
+            largest = value;
+            best = at;
+        }
+    }
+    #[unroll]
+    for k in 0..8usize {
+        let at = ((k / 4) * dims.h * 2 + k / 2 % 2) * dims.w * 2 + k % 2;
+        dx[from + at] = select(at == best, dy[ABSOLUTE_POS], 0.0f32);
+    }
+}
+
+/// Gradient of [`max_pool2`].
+pub(super) fn max_pool2_dx(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
+    let [batch, channels, d, h, w] = dy.dims5();
+    let units = batch * channels * d * h * w;
+    let dx = empty(x, x.dims5());
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        max_pool2_dx_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(dy),
+            buffer(&dx),
+            DimsLaunch::new(units, channels, channels, d, h, w, w, 1),
+        );
+    }
+    dx
+}
