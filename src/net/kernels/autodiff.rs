@@ -193,7 +193,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
             running.into_primitive(),
             mask.into_primitive(),
         );
-        let (done, next) = block::forward::<B>(x, params, &running, mask, plan);
+        let (done, next) = block::forward::<B>(x, &params, &running, mask, plan);
         let next = FloatTensor::<Self>::new(next);
         let all = done.buffer.clone();
         let all = match DenseBlock.prepare::<C>(nodes).compute_bound().stateful() {

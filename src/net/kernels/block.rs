@@ -87,7 +87,7 @@ fn range<B: Backend>(vector: &FloatTensor<B>, from: usize, count: usize) -> Floa
 /// See [`Kernels::dense_block`].
 pub(super) fn forward<B: Kernels>(
     x: FloatTensor<B>,
-    params: Params<B>,
+    params: &Params<B>,
     running: &FloatTensor<B>,
     mask: FloatTensor<B>,
     plan: BlockPlan,

@@ -55,43 +55,88 @@ impl Values {
             count,
         }
     }
+
+    /// The first `count` channels, as a convolution reads them.
+    fn input<'a>(&'a self, count: usize, folded: Option<&'a [f32]>) -> cpu::Input<'a> {
+        cpu::Input {
+            maps: self.maps(0, count),
+            folded,
+            extent: split(&self.0).2,
+        }
+    }
+}
+
+/// All channels of an output.
+fn all(values: &mut [f32], channels: usize) -> cpu::Output<'_> {
+    cpu::Output {
+        values,
+        channels,
+        from: 0,
+    }
+}
+
+/// `w`, or its transpose, times `count` channels of `x` from `from` on.
+fn product(
+    x: FloatTensor<Flex>,
+    (from, count): (usize, usize),
+    folded: Option<FloatTensor<Flex>>,
+    w: FloatTensor<Flex>,
+    how: cpu::Matrix,
+    out: usize,
+) -> FloatTensor<Flex> {
+    let (batch, _, [d, h, wd]) = split(&x);
+    let (x, w, folded) = (Values::new(x), Values::new(w), folded.map(Values::new));
+    let mut y = vec![0.0; batch * out * d * h * wd];
+    let folded = folded.as_ref().map(Values::get);
+    cpu::conv1(x.maps(from, count), folded, w.get(), how, out, &mut y);
+    tensor(y, [batch, out, d, h, wd])
 }
 
 impl Kernels for Flex {
     fn conv3(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (batch, cin, extent) = split(&x);
+        let (batch, cin, [d, h, wd]) = split(&x);
         let cout = w.shape()[0];
         let (x, w) = (Values::new(x), Values::new(w));
-        let voxels: usize = extent.iter().product();
-        let mut y = vec![0.0; batch * cout * voxels];
-        for (x, y) in x.get().chunks(cin * voxels).zip(y.chunks_mut(cout * voxels)) {
-            cpu::forward(x, w.get(), cin, cout, extent, y);
-        }
-        tensor(y, [batch, cout, extent[0], extent[1], extent[2]])
+        let mut y = vec![0.0; batch * cout * d * h * wd];
+        cpu::forward(x.input(cin, None), w.get(), cout, all(&mut y, cout));
+        tensor(y, [batch, cout, d, h, wd])
     }
 
     fn conv3_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (batch, cout, extent) = split(&dy);
+        let (batch, cout, [d, h, wd]) = split(&dy);
         let cin = w.shape()[1];
         let (dy, w) = (Values::new(dy), Values::new(w));
-        let voxels: usize = extent.iter().product();
-        let mut dx = vec![0.0; batch * cin * voxels];
-        for (dy, dx) in dy.get().chunks(cout * voxels).zip(dx.chunks_mut(cin * voxels)) {
-            cpu::data_gradient(dy, w.get(), cin, cout, extent, dx);
-        }
-        tensor(dx, [batch, cin, extent[0], extent[1], extent[2]])
+        let mut dx = vec![0.0; batch * cin * d * h * wd];
+        cpu::data_gradient(dy.input(cout, None), w.get(), cin, all(&mut dx, cin));
+        tensor(dx, [batch, cin, d, h, wd])
     }
 
     fn conv3_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (_, cin, extent) = split(&x);
-        let cout = dy.shape()[1];
+        let (cin, cout) = (x.shape()[1], dy.shape()[1]);
         let (x, dy) = (Values::new(x), Values::new(dy));
-        let voxels: usize = extent.iter().product();
         let mut dw = vec![0.0; cout * cin * 27];
-        for (x, dy) in x.get().chunks(cin * voxels).zip(dy.get().chunks(cout * voxels)) {
-            cpu::weight_gradient(x, dy, cin, cout, extent, &mut dw);
-        }
+        cpu::weight_gradient(x.input(cin, None), dy.maps(0, cout), &mut dw);
         tensor(dw, [cout, cin, 3, 3, 3])
+    }
+
+    fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (cin, cout) = (w.shape()[1], w.shape()[0]);
+        product(x, (0, cin), None, w, cpu::Matrix::Forward, cout)
+    }
+
+    fn conv1_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (cin, cout) = (w.shape()[1], w.shape()[0]);
+        product(dy, (0, cout), None, w, cpu::Matrix::Transposed, cin)
+    }
+
+    fn norm_relu_conv1(
+        x: FloatTensor<Self>,
+        from: usize,
+        folded: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (cin, cout) = (w.shape()[1], w.shape()[0]);
+        product(x, (from, cin), Some(folded), w, cpu::Matrix::Forward, cout)
     }
 
     fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -168,18 +213,16 @@ impl Kernels for Flex {
         folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let (_, channels, extent) = split(&block);
+        let channels = block.shape()[1];
         let [cout, cin, ..] = w.shape().dims::<5>();
-        let (x, w) = (Values::new(Self::norm_relu(x, 0, folded)), Values::new(w));
-        let voxels: usize = extent.iter().product();
-        for (x, y) in x
-            .get()
-            .chunks(cin * voxels)
-            .zip(values_mut(&mut block).chunks_mut(channels * voxels))
-        {
-            let maps = &mut y[at * voxels..][..cout * voxels];
-            cpu::forward(x, w.get(), cin, cout, extent, maps);
-        }
+        let [x, folded, w] = [x, folded, w].map(Values::new);
+        let values = values_mut(&mut block);
+        let y = cpu::Output {
+            values,
+            channels,
+            from: at,
+        };
+        cpu::forward(x.input(cin, Some(folded.get())), w.get(), cout, y);
         block
     }
 

@@ -247,7 +247,7 @@ pub trait Kernels: Backend {
         plan: BlockPlan,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let params = block::Params { gamma, beta, w1, w3 };
-        let (done, next) = block::forward::<Self>(x, params, &running, mask, plan);
+        let (done, next) = block::forward::<Self>(x, &params, &running, mask, plan);
         (done.buffer, next)
     }
 }

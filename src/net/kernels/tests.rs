@@ -129,14 +129,14 @@ fn the_stock_normalisation_equals_ours() {
             &Tensor::<5>::from_primitive::<Flex>(a),
             &Tensor::from_primitive::<Flex>(b),
             what,
-        )
+        );
     };
     let same2 = |a, b, what| {
         close(
             &Tensor::<2>::from_primitive::<Flex>(a),
             &Tensor::from_primitive::<Flex>(b),
             what,
-        )
+        );
     };
     let renorm = Renorm {
         momentum: 0.3,
@@ -171,7 +171,7 @@ fn composed_block(x: Tensor<5>, t: &BlockTensors, plan: BlockPlan) -> Tensor<5> 
     let mut first1 = 0;
     let norm = |x: Tensor<5>, at: usize| {
         let channels = x.dims()[1];
-        let [gamma, beta] = [&t.gamma, &t.beta].map(|v| v.clone().slice([at..at + channels]));
+        let [gamma, beta] = [&t.gamma, &t.beta].map(|v| v.clone().narrow(0, at, channels));
         let running = t.running.clone().slice([0..2, at..at + channels]);
         let now = channel_stats(x.clone());
         let applied = norm_rows(now, running, gamma.clone(), beta.clone(), plan.norm);
@@ -179,10 +179,10 @@ fn composed_block(x: Tensor<5>, t: &BlockTensors, plan: BlockPlan) -> Tensor<5> 
     };
     for l in 0..plan.layers {
         let (reads, at) = (plan.reads(l), plan.norms_before(l));
-        let w1 = t.w1.clone().slice([first1..first1 + plan.inner * reads]);
+        let w1 = t.w1.clone().narrow(0, first1, plan.inner * reads);
         first1 += plan.inner * reads;
         let size = plan.growth * plan.inner * 27;
-        let w3 = t.w3.clone().slice([l * size..(l + 1) * size]);
+        let w3 = t.w3.clone().narrow(0, l * size, size);
         let b = conv1(norm(all.clone(), at), w1.reshape([plan.inner, reads]));
         let mut y = conv3(
             norm(b, at + reads),

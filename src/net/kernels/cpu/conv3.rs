@@ -5,6 +5,8 @@
 //! the patch side, and the few border positions computed in vain are dropped when the result is copied out. A block
 //! of output channels times a few vectors of voxels stays in registers while all input channels stream past.
 
+use super::norm::Maps;
+use super::shared::{Shared, long_scratch, scratch};
 use super::simd::{F4, Lanes, Level};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{F8, F16};
@@ -62,20 +64,37 @@ impl Line {
         taps
     }
 
-    /// Copies channels into zero-bordered lines.
-    fn pad(&self, source: &[f32], channels: usize) -> Vec<f32> {
+    /// Copies channels of a sample into zero-bordered lines, each normalised if asked, as [`forward`] explains.
+    fn pad(&self, source: Maps<'_>, sample: usize, folded: Option<&[f32]>, lines: &mut [f32]) {
         let [d, h, w] = self.extent;
-        let mut line = vec![0.0; channels * self.channel];
-        for (c, to) in line.chunks_exact_mut(self.channel).enumerate() {
-            for z in 0..d {
-                for y in 0..h {
-                    let from = ((c * d + z) * h + y) * w;
-                    let at = self.first + z * self.plane + y * self.pitch;
-                    to[at..at + w].copy_from_slice(&source[from..from + w]);
+        super::for_each_chunk(lines, self.channel, |c, to| {
+            let from = source.line(sample, c);
+            to.fill(0.0);
+            let folded = folded.map(|f| (f[c], f[source.count + c]));
+            for (row, from) in from.chunks_exact(w).enumerate().take(d * h) {
+                let at = self.first + row / h * self.plane + row % h * self.pitch;
+                super::norm::load(from, folded, &mut to[at..at + w]);
+            }
+        });
+    }
+
+    /// The voxels among `count` positions from `first` on, as runs `(position - first, voxel, length)`.
+    fn runs(&self, first: usize, count: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        let [d, h, w] = self.extent;
+        let (pitch, plane) = (self.pitch, self.plane);
+        let mut at = first;
+        std::iter::from_fn(move || {
+            while at < first + count {
+                let (z, y, x) = (at / plane, at % plane / pitch, at % pitch);
+                let left = first + count - at;
+                let from = at;
+                at += left.min(pitch - x);
+                if z < d && y < h && x < w {
+                    return Some((from - first, (z * h + y) * w + x, left.min(w - x)));
                 }
             }
-        }
-        line
+            None
+        })
     }
 }
 
@@ -88,27 +107,39 @@ enum Weights {
     Mirrored,
 }
 
-/// `y = w * x` for one sample: `x` is `[cin, z, y, x]`, `w` is `[cout, cin, 3, 3, 3]`, the answer `[cout, z, y, x]`.
-pub(crate) fn forward(x: &[f32], w: &[f32], cin: usize, cout: usize, extent: Extent, y: &mut [f32]) {
-    run(super::simd::level(), x, w, cin, cout, extent, Weights::Forward, y);
+/// What a convolution reads.
+#[derive(Clone, Copy)]
+pub(crate) struct Input<'a> {
+    /// The channels.
+    pub(crate) maps: Maps<'a>,
+    /// Scales, then shifts, of `max(0, x * scale + shift)`, applied while loading if given.
+    pub(crate) folded: Option<&'a [f32]>,
+    /// Voxels of a channel.
+    pub(crate) extent: Extent,
 }
 
-/// `dx` from `dy`: `dy` is `[cout, ...]`, `w` as in [`forward`], the answer `[cin, z, y, x]`.
-pub(crate) fn data_gradient(dy: &[f32], w: &[f32], cin: usize, cout: usize, extent: Extent, dx: &mut [f32]) {
-    run(
-        super::simd::level(),
-        dy,
-        w,
-        cout,
-        cin,
-        extent,
-        Weights::Mirrored,
-        dx,
-    );
+/// Where a convolution writes: the channels from `from` on, of `channels` that each sample of `values` has.
+pub(crate) struct Output<'a> {
+    /// All channels.
+    pub(crate) values: &'a mut [f32],
+    /// Channels of a sample.
+    pub(crate) channels: usize,
+    /// The first that is written.
+    pub(crate) from: usize,
+}
+
+/// `y = w * x`; `w` is `[cout, cin, 3, 3, 3]`.
+pub(crate) fn forward(x: Input<'_>, w: &[f32], cout: usize, y: Output<'_>) {
+    run(super::simd::level(), x, w, cout, Weights::Forward, y);
+}
+
+/// `dx` from `dy`: `w` is as in [`forward`], `[dy's channels, cin, 3, 3, 3]`.
+pub(crate) fn data_gradient(dy: Input<'_>, w: &[f32], cin: usize, dx: Output<'_>) {
+    run(super::simd::level(), dy, w, cin, Weights::Mirrored, dx);
 }
 
 /// Splits a channel count into blocks the kernel has code for.
-fn blocks(channels: usize, sizes: &[usize]) -> Vec<(usize, usize)> {
+pub(super) fn blocks(channels: usize, sizes: &[usize]) -> Vec<(usize, usize)> {
     let mut out = Vec::new();
     let mut at = 0;
     while at < channels {
@@ -181,7 +212,7 @@ unsafe fn block<S: Lanes, const CO: usize, const V: usize>(
     }
 }
 
-/// All output channels of one chunk of voxels.
+/// All output channels of chunks of voxels of one sample.
 struct Job<'a> {
     line: Line,
     x: &'a [f32],
@@ -190,11 +221,16 @@ struct Job<'a> {
     blocks: &'a [(usize, usize)],
     weights: &'a [f32],
     taps: [isize; 27],
+    y: Shared<'a>,
+    /// Where the sample's first channel lies in `y`.
+    to: usize,
 }
 
 impl Job<'_> {
+    /// `out` is scratch for `cout * V * N` values.
+    ///
     /// # Safety
-    /// Must run at the level of `S`; `out` has `cout * V * N` values.
+    /// Must run at the level of `S`; nobody else may write this chunk's voxels.
     #[inline(always)]
     unsafe fn chunk<S: Lanes, const V: usize>(&self, index: usize, out: &mut [f32]) {
         let width = V * S::N;
@@ -218,38 +254,52 @@ impl Job<'_> {
                 }
             }
         }
-    }
-
-    fn chunk_at(&self, level: Level, index: usize, out: &mut [f32]) {
-        // SAFETY: `level` was detected on this processor (or is the base); lengths are checked above.
-        unsafe {
-            match level {
-                Level::Base => self.chunk::<F4, 2>(index, out),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => chunk_avx2(self, index, out),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx512 => chunk_avx512(self, index, out),
+        // Without the borders.
+        let voxels: usize = self.line.extent.iter().product();
+        for (from, voxel, count) in self.line.runs(index * width, width) {
+            for (o, row) in out.chunks_exact(width).enumerate() {
+                // SAFETY: the caller's contract.
+                unsafe {
+                    self.y
+                        .write(self.to + o * voxels + voxel, &row[from..from + count])
+                };
             }
         }
+    }
+
+    fn chunk_at(&self, level: Level, index: usize) {
+        let (width, _) = shape_of(level);
+        scratch(self.cout * width, |out| {
+            // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
+            unsafe {
+                match level {
+                    Level::Base => self.chunk::<F4, 2>(index, out),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx2 => chunk_avx2(self, index, out),
+                    #[cfg(target_arch = "x86_64")]
+                    Level::Avx512 => chunk_avx512(self, index, out),
+                }
+            }
+        });
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn chunk_avx2(job: &Job<'_>, index: usize, out: &mut [f32]) {
-    // SAFETY: this function's own features are those of `F8`.
+    // SAFETY: this function's own features are those of `F8`; the rest is the caller's contract.
     unsafe { job.chunk::<F8, 2>(index, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn chunk_avx512(job: &Job<'_>, index: usize, out: &mut [f32]) {
-    // SAFETY: this function's own features are those of `F16`.
+    // SAFETY: this function's own features are those of `F16`; the rest is the caller's contract.
     unsafe { job.chunk::<F16, 2>(index, out) }
 }
 
 /// Voxels a chunk holds and channel blocks that fit the registers.
-fn shape_of(level: Level) -> (usize, &'static [usize]) {
+pub(super) fn shape_of(level: Level) -> (usize, &'static [usize]) {
     match level {
         // 16 registers: 6 x 2 accumulators, 2 inputs, 1 weight.
         Level::Base => (8, &[6, 4, 2, 1]),
@@ -261,24 +311,12 @@ fn shape_of(level: Level) -> (usize, &'static [usize]) {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn run(
-    level: Level,
-    x: &[f32],
-    w: &[f32],
-    cin: usize,
-    cout: usize,
-    extent: Extent,
-    how: Weights,
-    y: &mut [f32],
-) {
-    let voxels: usize = extent.iter().product();
-    assert_eq!(
-        x.len(),
-        cin * voxels,
-        "conv3: input of {} values for {cin} channels of {extent:?}",
-        x.len()
-    );
+fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Output<'_>) {
+    let Maps {
+        batch, count: cin, ..
+    } = x.maps;
+    let voxels: usize = x.extent.iter().product();
+    assert_eq!(x.maps.voxels(), voxels, "conv3: channels of {:?}", x.extent);
     assert_eq!(
         w.len(),
         cin * cout * 27,
@@ -286,50 +324,41 @@ fn run(
         w.len()
     );
     assert_eq!(
-        y.len(),
-        cout * voxels,
-        "conv3: output of {} values for {cout} channels",
-        y.len()
+        y.values.len(),
+        batch * y.channels * voxels,
+        "conv3: output of {} values",
+        y.values.len()
+    );
+    assert!(
+        y.from + cout <= y.channels,
+        "conv3: {cout} channels from {} of {}",
+        y.from,
+        y.channels
     );
     if voxels == 0 {
         return;
     }
-    let line = Line::new(extent);
+    let line = Line::new(x.extent);
     let (width, sizes) = shape_of(level);
     let blocks = blocks(cout, sizes);
     let weights = pack(w, cin, cout, &blocks, how);
-    let padded = line.pad(x, cin);
-    let job = Job {
-        line,
-        x: &padded,
-        cin,
-        cout,
-        blocks: &blocks,
-        weights: &weights,
-        taps: line.taps(),
-    };
-
-    let chunks = line.span.div_ceil(width);
-    let mut out = vec![0.0; chunks * cout * width];
-    super::for_each_chunk(&mut out, cout * width, |index, chunk| {
-        job.chunk_at(level, index, chunk);
-    });
-
-    // Out of the chunks, without the borders.
-    let [_, h, w] = extent;
-    for (row, to) in y.chunks_exact_mut(w).enumerate() {
-        let (c, z, r) = (row / (h * extent[0]), row / h % extent[0], row % h);
-        let mut position = z * line.plane + r * line.pitch;
-        let mut to = to;
-        while !to.is_empty() {
-            let (chunk, lane) = (position / width, position % width);
-            let count = (width - lane).min(to.len());
-            let from = (chunk * cout + c) * width + lane;
-            let (head, rest) = to.split_at_mut(count);
-            head.copy_from_slice(&out[from..from + count]);
-            position += count;
-            to = rest;
-        }
+    let out = Shared::new(y.values);
+    for sample in 0..batch {
+        long_scratch(cin * line.channel, |padded| {
+            line.pad(x.maps, sample, x.folded, padded);
+            let job = Job {
+                line,
+                x: padded,
+                cin,
+                cout,
+                blocks: &blocks,
+                weights: &weights,
+                taps: line.taps(),
+                y: out,
+                to: (sample * y.channels + y.from) * voxels,
+            };
+            super::for_each(line.span.div_ceil(width), |index| job.chunk_at(level, index));
+        });
     }
 }
 
@@ -439,34 +468,19 @@ unsafe fn weight_avx512(job: &WeightJob<'_>, input: usize, out: &mut [[f32; 3]])
     unsafe { job.channel::<F16>(input, out) }
 }
 
-/// Adds one sample's `dw` (`[cout, cin, 3, 3, 3]`) from its `x` (`[cin, ...]`) and `dy` (`[cout, ...]`).
+/// Adds `dw` (`[cout, cin, 3, 3, 3]`) from the input and the gradient of the output.
 ///
 /// Every sum is taken in a fixed order, so the result does not depend on the number of threads.
-pub(crate) fn weight_gradient(
-    x: &[f32],
-    dy: &[f32],
-    cin: usize,
-    cout: usize,
-    extent: Extent,
-    dw: &mut [f32],
-) {
-    weight_run(super::simd::level(), x, dy, cin, cout, extent, dw);
+pub(crate) fn weight_gradient(x: Input<'_>, dy: Maps<'_>, dw: &mut [f32]) {
+    weight_run(super::simd::level(), x, dy, dw);
 }
 
-fn weight_run(level: Level, x: &[f32], dy: &[f32], cin: usize, cout: usize, extent: Extent, dw: &mut [f32]) {
-    let voxels: usize = extent.iter().product();
-    assert_eq!(
-        x.len(),
-        cin * voxels,
-        "conv3: input of {} values for {cin} channels of {extent:?}",
-        x.len()
-    );
-    assert_eq!(
-        dy.len(),
-        cout * voxels,
-        "conv3: gradient of {} values for {cout} channels",
-        dy.len()
-    );
+fn weight_run(level: Level, x: Input<'_>, dy: Maps<'_>, dw: &mut [f32]) {
+    let (cin, cout) = (x.maps.count, dy.count);
+    let voxels: usize = x.extent.iter().product();
+    assert_eq!(x.maps.voxels(), voxels, "conv3: channels of {:?}", x.extent);
+    assert_eq!(dy.voxels(), voxels, "conv3: gradients of {:?}", x.extent);
+    assert_eq!(x.maps.batch, dy.batch, "conv3: samples");
     assert_eq!(
         dw.len(),
         cin * cout * 27,
@@ -476,7 +490,7 @@ fn weight_run(level: Level, x: &[f32], dy: &[f32], cin: usize, cout: usize, exte
     if voxels == 0 {
         return;
     }
-    let line = Line::new(extent);
+    let line = Line::new(x.extent);
     let sizes: &[usize] = match level {
         // 16 registers: 4 x 3 accumulators.
         Level::Base => &[4, 2, 1],
@@ -486,18 +500,24 @@ fn weight_run(level: Level, x: &[f32], dy: &[f32], cin: usize, cout: usize, exte
         Level::Avx512 => &[8, 4, 2, 1],
     };
     let blocks = blocks(cout, sizes);
-    let (x, dy) = (line.pad(x, cin), line.pad(dy, cout));
-    let job = WeightJob {
-        line,
-        x: &x,
-        dy: &dy,
-        cout,
-        blocks: &blocks,
-    };
     let mut sums = vec![[0.0f32; 3]; cin * 9 * cout];
-    super::for_each_chunk(&mut sums, 9 * cout, |input, out| {
-        job.channel_at(level, input, out);
-    });
+    for sample in 0..x.maps.batch {
+        long_scratch((cin + cout) * line.channel, |padded| {
+            let (of_x, of_dy) = padded.split_at_mut(cin * line.channel);
+            line.pad(x.maps, sample, x.folded, of_x);
+            line.pad(dy, sample, None, of_dy);
+            let job = WeightJob {
+                line,
+                x: of_x,
+                dy: of_dy,
+                cout,
+                blocks: &blocks,
+            };
+            super::for_each_chunk(&mut sums, 9 * cout, |input, out| {
+                job.channel_at(level, input, out);
+            });
+        });
+    }
     for i in 0..cin {
         for row in 0..9 {
             for o in 0..cout {
@@ -540,6 +560,28 @@ mod tests {
         y
     }
 
+    fn input(values: &[f32], channels: usize, extent: Extent) -> Input<'_> {
+        Input {
+            maps: Maps {
+                values,
+                batch: 1,
+                channels,
+                from: 0,
+                count: channels,
+            },
+            folded: None,
+            extent,
+        }
+    }
+
+    fn output(values: &mut [f32], channels: usize) -> Output<'_> {
+        Output {
+            values,
+            channels,
+            from: 0,
+        }
+    }
+
     fn noise(n: usize, seed: u64) -> Vec<f32> {
         let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
         (0..n)
@@ -569,7 +611,7 @@ mod tests {
             let expected = reference(&x, &k, cin, cout, extent);
             for level in crate::net::kernels::cpu::simd::levels() {
                 let mut y = vec![f32::NAN; cout * d * h * w];
-                run(level, &x, &k, cin, cout, extent, Weights::Forward, &mut y);
+                run(level, input(&x, cin, extent), &k, cout, Weights::Forward, output(&mut y, cout));
                 for (got, want) in y.iter().zip(&expected) {
                     // Up to 162 additions, each rounding a partial sum that with random signs stays below 30:
                     // 162 * 30 * 2^-24. A tap in the wrong place is off by a thousand times that.
@@ -592,10 +634,10 @@ mod tests {
             let scale = 1e-5 * (1.0 + y.len() as f64);
             for level in crate::net::kernels::cpu::simd::levels() {
                 let mut dx = vec![f32::NAN; x.len()];
-                run(level, &dy, &k, cout, cin, extent, Weights::Mirrored, &mut dx);
+                run(level, input(&dy, cout, extent), &k, cin, Weights::Mirrored, output(&mut dx, cin));
                 prop_assert!((dot(&dx, &x) - product).abs() < scale, "{level:?} dx");
                 let mut dw = vec![0.0; k.len()];
-                weight_run(level, &x, &dy, cin, cout, extent, &mut dw);
+                weight_run(level, input(&x, cin, extent), input(&dy, cout, extent).maps, &mut dw);
                 prop_assert!((dot(&dw, &k) - product).abs() < scale, "{level:?} dw");
             }
         }
@@ -608,7 +650,12 @@ mod tests {
         let dy = noise(cout * 60, 6);
         for level in crate::net::kernels::cpu::simd::levels() {
             let mut dw = vec![0.0; cin * cout * 27];
-            weight_run(level, &x, &dy, cin, cout, extent, &mut dw);
+            weight_run(
+                level,
+                input(&x, cin, extent),
+                input(&dy, cout, extent).maps,
+                &mut dw,
+            );
             for at in 0..dw.len() {
                 // The derivative with respect to one weight is the output for the unit kernel there.
                 let mut unit = vec![0.0; dw.len()];

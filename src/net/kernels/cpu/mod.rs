@@ -3,13 +3,16 @@
 //! One source for every processor: the inner loops are written against a small vector type and compiled per
 //! instruction set (AVX-512, AVX2, the target's base: SSE2, NEON or wasm SIMD128).
 
+mod conv1;
 mod conv3;
 mod norm;
 mod pool;
+mod shared;
 mod simd;
 mod up2;
 
-pub(crate) use conv3::{Extent, data_gradient, forward, weight_gradient};
+pub(crate) use conv1::{Matrix, conv1};
+pub(crate) use conv3::{Extent, Input, Output, data_gradient, forward, weight_gradient};
 pub(crate) use norm::{Maps, channel_stats, norm_relu, norm_relu_backward, norm_rows};
 pub(crate) use pool::{max_pool2, max_pool2_dx};
 pub(crate) use up2::{fold, unfold};
@@ -31,4 +34,15 @@ fn for_each_chunk<T: Send>(values: &mut [T], size: usize, work: impl Fn(usize, &
     for (index, chunk) in values.chunks_mut(size).enumerate() {
         work(index, chunk);
     }
+}
+
+/// Runs `work(index)` for `n` indices, on all threads where there are threads.
+fn for_each(n: usize, work: impl Fn(usize) + Send + Sync) {
+    #[cfg(feature = "lab")]
+    {
+        use rayon::prelude::*;
+        (0..n).into_par_iter().for_each(work);
+    }
+    #[cfg(not(feature = "lab"))]
+    (0..n).for_each(work);
 }

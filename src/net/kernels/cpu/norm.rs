@@ -41,7 +41,8 @@ pub(crate) struct Maps<'a> {
 }
 
 impl<'a> Maps<'a> {
-    fn voxels(&self) -> usize {
+    /// Voxels of a channel.
+    pub(super) fn voxels(&self) -> usize {
         self.values
             .len()
             .checked_div(self.batch * self.channels)
@@ -49,7 +50,7 @@ impl<'a> Maps<'a> {
     }
 
     /// Channel `c` of those that are meant.
-    fn line(&self, sample: usize, c: usize) -> &'a [f32] {
+    pub(super) fn line(&self, sample: usize, c: usize) -> &'a [f32] {
         let voxels = self.voxels();
         &self.values[(sample * self.channels + self.from + c) * voxels..][..voxels]
     }
@@ -128,13 +129,26 @@ pub(crate) fn norm_rows(
 pub(crate) fn norm_relu(x: Maps<'_>, folded: &[f32], y: &mut [f32]) {
     for_each_chunk(y, x.voxels(), |line, y| {
         let c = line % x.count;
-        let (a, b) = (folded[c], folded[x.count + c]);
-        for (y, x) in y.iter_mut().zip(x.line(line / x.count, c)) {
-            let v = x * a + b;
-            // Not `max`: that would turn NaN into 0 and hide it.
-            *y = if v < 0.0 { 0.0 } else { v };
-        }
+        load(
+            x.line(line / x.count, c),
+            Some((folded[c], folded[x.count + c])),
+            y,
+        );
     });
+}
+
+/// Copies voxels of a channel, `max(0, x * scale + shift)` if asked.
+#[inline(always)]
+pub(super) fn load(x: &[f32], folded: Option<(f32, f32)>, y: &mut [f32]) {
+    let Some((a, b)) = folded else {
+        y.copy_from_slice(x);
+        return;
+    };
+    for (y, x) in y.iter_mut().zip(x) {
+        let v = x * a + b;
+        // Not `max`: that would turn NaN into 0 and hide it.
+        *y = if v < 0.0 { 0.0 } else { v };
+    }
 }
 
 /// Gradients of normalisation and ReLU, `rows` and `folded` being those of
