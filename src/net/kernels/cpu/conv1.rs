@@ -10,6 +10,9 @@ use super::simd::{F4, Lanes, Level};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{F8, F16};
 
+/// Register blocks side by side in a chunk: a block's weights are used as often before the next ones are fetched.
+const TILES: usize = 4;
+
 /// How the weights are read.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Matrix {
@@ -36,10 +39,11 @@ fn pack(w: &[f32], cin: usize, cout: usize, blocks: &[(usize, usize)], how: Matr
 /// One register block: `CO` output channels times `V` vectors of voxels.
 ///
 /// # Safety
-/// `x` must hold `cin` rows of `V * N` values, `w` hold `cin * CO` values, and `y` take `CO` rows of `V * N` values.
+/// `x` must hold `cin` rows of `V * N` values, `pitch` apart, `w` hold `cin * CO` values, and `y` take `CO` rows.
 #[inline(always)]
 unsafe fn block<S: Lanes, const CO: usize, const V: usize>(
     x: *const f32,
+    pitch: usize,
     cin: usize,
     w: *const f32,
     y: *mut f32,
@@ -50,7 +54,7 @@ unsafe fn block<S: Lanes, const CO: usize, const V: usize>(
         for i in 0..cin {
             let mut values = [S::zero(); V];
             for (v, value) in values.iter_mut().enumerate() {
-                *value = S::load(x.add((i * V + v) * S::N));
+                *value = S::load(x.add(i * pitch + v * S::N));
             }
             for (o, row) in acc.iter_mut().enumerate() {
                 let weight = S::splat(*w.add(i * CO + o));
@@ -61,7 +65,7 @@ unsafe fn block<S: Lanes, const CO: usize, const V: usize>(
         }
         for (o, row) in acc.iter().enumerate() {
             for (v, a) in row.iter().enumerate() {
-                a.store(y.add((o * V + v) * S::N));
+                a.store(y.add(o * pitch + v * S::N));
             }
         }
     }
@@ -77,14 +81,14 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The voxels from `first` on, at most `V * N` of them, of all output channels of a sample. `scratch` has room for
-    /// `V * N` voxels of all channels, input and output.
+    /// The voxels from `first` on, at most [`TILES`]` * V * N` of them, of all output channels of a sample. `scratch` has room
+    /// for as many of all channels, input and output.
     ///
     /// # Safety
     /// Must run at the level of `S`; nobody else may write these voxels.
     #[inline(always)]
     unsafe fn chunk<S: Lanes, const V: usize>(&self, sample: usize, first: usize, scratch: &mut [f32]) {
-        let width = V * S::N;
+        let (step, width) = (V * S::N, TILES * V * S::N);
         let (cin, voxels) = (self.x.count, self.x.voxels());
         let count = width.min(voxels - first);
         let (x, y) = scratch.split_at_mut(cin * width);
@@ -95,16 +99,18 @@ impl Job<'_> {
         }
         for &(o, size) in self.blocks {
             let w = self.weights[o * cin..].as_ptr();
-            let (x, y) = (x.as_ptr(), y[o * width..].as_mut_ptr());
-            // SAFETY: the scratch holds `cin` rows before and `cout` behind; weights are packed for these blocks.
-            unsafe {
-                match size {
-                    12 => block::<S, 12, V>(x, cin, w, y),
-                    8 => block::<S, 8, V>(x, cin, w, y),
-                    6 => block::<S, 6, V>(x, cin, w, y),
-                    4 => block::<S, 4, V>(x, cin, w, y),
-                    2 => block::<S, 2, V>(x, cin, w, y),
-                    _ => block::<S, 1, V>(x, cin, w, y),
+            for at in (0..count).step_by(step) {
+                let (x, y) = (x[at..].as_ptr(), y[o * width + at..].as_mut_ptr());
+                // SAFETY: the scratch holds `cin` rows before and `cout` behind; weights are packed for these blocks.
+                unsafe {
+                    match size {
+                        12 => block::<S, 12, V>(x, width, cin, w, y),
+                        8 => block::<S, 8, V>(x, width, cin, w, y),
+                        6 => block::<S, 6, V>(x, width, cin, w, y),
+                        4 => block::<S, 4, V>(x, width, cin, w, y),
+                        2 => block::<S, 2, V>(x, width, cin, w, y),
+                        _ => block::<S, 1, V>(x, width, cin, w, y),
+                    }
                 }
             }
         }
@@ -117,7 +123,7 @@ impl Job<'_> {
 
     fn chunk_at(&self, level: Level, sample: usize, first: usize) {
         let (width, _) = shape_of(level);
-        scratch((self.x.count + self.cout) * width, |scratch| {
+        scratch((self.x.count + self.cout) * TILES * width, |scratch| {
             // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
             unsafe {
                 match level {
@@ -187,7 +193,7 @@ fn run(
         weights: &weights,
         y: Shared::new(y),
     };
-    let chunks = voxels.div_ceil(width);
+    let (width, chunks) = (TILES * width, voxels.div_ceil(TILES * width));
     super::for_each(x.batch * chunks, |index| {
         job.chunk_at(level, index / chunks, index % chunks * width);
     });
@@ -203,7 +209,7 @@ mod tests {
 
         #[test]
         fn products_are_the_definition_at_every_level(
-            batch in 1_usize..3, from in 0_usize..3, cin in 1_usize..20, cout in 1_usize..30, voxels in 1_usize..80,
+            batch in 1_usize..3, from in 0_usize..3, cin in 1_usize..20, cout in 1_usize..30, voxels in 1_usize..300,
             normed: bool, transposed: bool, seed in 0_usize..1000,
         ) {
             let noise = |n: usize, s: usize| -> Vec<f32> {
