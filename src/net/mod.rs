@@ -8,6 +8,7 @@ pub mod engine;
 pub mod graph;
 pub mod kernels;
 pub mod layers;
+pub mod memory;
 #[cfg(any(test, feature = "lab", feature = "stock"))]
 pub mod stock;
 pub mod weights;

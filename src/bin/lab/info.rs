@@ -1,7 +1,7 @@
 //! `lab info`.
 
 use crate::Outcome;
-use equipoise::net::{NetConfig, layer_table};
+use equipoise::net::{NetConfig, layer_table, memory};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -42,6 +42,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
     println!(
         "{parameters} trainable parameters, {gmac:.2} GMAC per patch of {}^3 voxels",
         args.patch
+    );
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    println!(
+        "memory beside the weights: {:.0} MB for inference; {:.0} MB for a training step, {:.0} MB if the bottlenecks' maps are made again",
+        megabytes(memory::inference(&config, args.patch, 1)?),
+        megabytes(memory::training(&config, args.patch, 1, true)?),
+        megabytes(memory::training(&config, args.patch, 1, false)?)
     );
     Ok(())
 }

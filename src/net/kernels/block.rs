@@ -65,6 +65,7 @@ pub(super) struct Params<B: Backend> {
 type Applied<B> = (FloatTensor<B>, FloatTensor<B>);
 
 /// What the forward pass leaves for the backward pass.
+#[cfg_attr(not(feature = "learn"), allow(dead_code))]
 #[derive(Clone, Debug)]
 pub(super) struct Done<B: Backend> {
     /// Input and new maps.

@@ -261,8 +261,8 @@ impl Job<'_> {
                 // SAFETY: the caller's contract.
                 unsafe {
                     self.y
-                        .write(self.to + o * voxels + voxel, &row[from..from + count])
-                };
+                        .write(self.to + o * voxels + voxel, &row[from..from + count]);
+                }
             }
         }
     }
@@ -315,6 +315,11 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
     let Maps {
         batch, count: cin, ..
     } = x.maps;
+    let Output {
+        values,
+        channels,
+        from,
+    } = y;
     let voxels: usize = x.extent.iter().product();
     assert_eq!(x.maps.voxels(), voxels, "conv3: channels of {:?}", x.extent);
     assert_eq!(
@@ -324,16 +329,14 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
         w.len()
     );
     assert_eq!(
-        y.values.len(),
-        batch * y.channels * voxels,
+        values.len(),
+        batch * channels * voxels,
         "conv3: output of {} values",
-        y.values.len()
+        values.len()
     );
     assert!(
-        y.from + cout <= y.channels,
-        "conv3: {cout} channels from {} of {}",
-        y.from,
-        y.channels
+        from + cout <= channels,
+        "conv3: {cout} channels from {from} of {channels}"
     );
     if voxels == 0 {
         return;
@@ -342,7 +345,7 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
     let (width, sizes) = shape_of(level);
     let blocks = blocks(cout, sizes);
     let weights = pack(w, cin, cout, &blocks, how);
-    let out = Shared::new(y.values);
+    let out = Shared::new(values);
     for sample in 0..batch {
         long_scratch(cin * line.channel, |padded| {
             line.pad(x.maps, sample, x.folded, padded);
@@ -355,7 +358,7 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
                 weights: &weights,
                 taps: line.taps(),
                 y: out,
-                to: (sample * y.channels + y.from) * voxels,
+                to: (sample * channels + from) * voxels,
             };
             super::for_each(line.span.div_ceil(width), |index| job.chunk_at(level, index));
         });

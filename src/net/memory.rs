@@ -1,0 +1,269 @@
+//! How much memory a pass takes at its peak, said before it is run.
+//!
+//! A pass is walked through in the order of [`DenseNet::forward`](super::DenseNet::forward): what each step allocates is
+//! added to a ledger, what it releases is taken off, and the largest sum is the answer. Weights are not counted.
+//! `tests/net_memory.rs` compares the answers with what is really allocated on the CPU.
+
+use super::config::{ConfigError, NetConfig};
+
+/// Bytes of a value.
+const VALUE: u64 = 4;
+
+/// What is allocated, and the most that ever was.
+#[derive(Default)]
+struct Ledger {
+    live: u64,
+    peak: u64,
+    /// The largest zero-bordered copy of a convolution's input; the CPU keeps it, a GPU's pool too.
+    border: u64,
+}
+
+impl Ledger {
+    fn hold(&mut self, values: u64) -> u64 {
+        self.live += values;
+        self.peak = self.peak.max(self.live);
+        values
+    }
+
+    fn free(&mut self, values: u64) {
+        self.live = self.live.saturating_sub(values);
+    }
+
+    /// Something that lives for one step.
+    fn brief(&mut self, values: u64) {
+        let held = self.hold(values);
+        self.free(held);
+    }
+
+    /// A 3x3x3 convolution's copy of its input.
+    fn bordered(&mut self, channels: u64, side: u64) {
+        // Rows are padded to whole runs of 8 voxels, and by 4, on a GPU; the CPU takes less.
+        let pitch = side.div_ceil(8) * 8 + 4;
+        self.border = self.border.max(channels * (side + 2).pow(2) * pitch);
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.peak + self.border) * VALUE
+    }
+}
+
+/// The network's sizes as the ledger needs them.
+struct Sizes {
+    batch: u64,
+    side: u64,
+    input: u64,
+    stem: u64,
+    new: u64,
+    inner: u64,
+    layers: u64,
+    compact: bool,
+    /// Channels before each block down, and before the centre.
+    before: Vec<u64>,
+}
+
+impl Sizes {
+    fn new(config: &NetConfig, side: usize, batch: usize) -> Result<Self, ConfigError> {
+        config.validate()?;
+        config.check_side(side)?;
+        let new = config.layers * config.growth;
+        let mut before = vec![config.stem];
+        for _ in 0..config.blocks {
+            let channels = before.last().copied().unwrap_or_default();
+            before.push(config.compressed(channels + new));
+        }
+        let inner = if config.bottleneck { 4 * config.growth } else { 0 };
+        Ok(Self {
+            batch: batch as u64,
+            side: side as u64,
+            input: config.in_channels as u64,
+            stem: config.stem as u64,
+            new: new as u64,
+            inner: inner as u64,
+            layers: config.layers as u64,
+            compact: config.compact,
+            before: before.into_iter().map(|c| c as u64).collect(),
+        })
+    }
+
+    fn levels(&self) -> usize {
+        self.before.len() - 1
+    }
+
+    /// Side of a level's maps.
+    fn at(&self, level: usize) -> u64 {
+        (if self.compact { self.side / 2 } else { self.side }) >> level
+    }
+
+    /// Values of so many maps of a level.
+    fn maps(&self, channels: u64, level: usize) -> u64 {
+        self.batch * channels * self.at(level).pow(3)
+    }
+
+    /// Values of so many maps of the patch's own size.
+    fn full(&self, channels: u64) -> u64 {
+        self.batch * channels * self.side.pow(3)
+    }
+}
+
+/// Bytes that inference of `batch` patches takes at its peak, the patches included.
+///
+/// # Errors
+/// [`ConfigError`] if the configuration or the side is out of range.
+pub fn inference(config: &NetConfig, side: usize, batch: usize) -> Result<u64, ConfigError> {
+    let s = Sizes::new(config, side, batch)?;
+    let mut l = Ledger::default();
+    let mut x = l.hold(s.full(s.input));
+    if s.compact {
+        let cubes = l.hold(s.full(s.input));
+        l.free(x);
+        x = l.hold(s.maps(s.stem, 0));
+        l.free(cubes);
+        l.brief(x);
+    }
+    for i in 0..3 {
+        l.bordered(if i == 0 && !s.compact { s.input } else { s.stem }, s.at(0));
+        let y = l.hold(s.maps(s.stem, 0));
+        l.free(x);
+        // Normalised into a new one.
+        l.brief(y);
+        x = y;
+    }
+    // One buffer a level: raised maps, input, new maps of both blocks.
+    let mut buffers = Vec::new();
+    for level in 0..s.levels() {
+        let buffer = l.hold(s.maps(s.before[level] + 3 * s.new, level));
+        l.free(x);
+        block(&mut l, &s, level);
+        let conv = l.hold(s.maps(s.before[level + 1], level));
+        x = l.hold(s.maps(s.before[level + 1], level + 1));
+        l.free(conv);
+        buffers.push(buffer);
+    }
+    let centre = s.levels();
+    let mut below = l.hold(s.maps(s.before[centre] + s.new, centre));
+    l.free(x);
+    block(&mut l, &s, centre);
+    for level in (0..centre).rev() {
+        raise(&mut l, &s, level);
+        l.free(below);
+        block(&mut l, &s, level);
+        below = buffers[level];
+    }
+    head(&mut l, &s);
+    Ok(l.bytes())
+}
+
+/// The layers of a block: one bottleneck at a time.
+fn block(l: &mut Ledger, s: &Sizes, level: usize) {
+    l.bordered(s.inner, s.at(level));
+    l.brief(s.maps(s.inner, level));
+}
+
+/// A transition up to `level`: 27 columns for each voxel below, the raised maps, their bias.
+fn raise(l: &mut Ledger, s: &Sizes, level: usize) {
+    let columns = l.hold(s.maps(27 * s.new, level + 1));
+    let raised = l.hold(s.maps(s.new, level));
+    l.free(columns);
+    l.brief(raised);
+    l.free(raised);
+}
+
+/// The head: maps of the doubling, twice (with bias, or in their new order), its weights rearranged twice, and the logit.
+fn head(l: &mut Ledger, s: &Sizes) {
+    if s.compact {
+        l.hold(2 * 8 * s.stem * (3 * s.new + s.before[0]));
+    }
+    let doubled = if s.compact { s.full(s.stem) } else { 0 };
+    let first = l.hold(doubled);
+    let second = l.hold(doubled);
+    l.free(first);
+    l.brief(s.full(1));
+    l.free(second);
+    l.brief(2 * s.full(1));
+}
+
+/// Bytes that a training step of `batch` patches takes at its peak, the patches included, with the bottlenecks' maps
+/// kept for the backward pass or made again. Weights, their gradients and the optimiser's moments are not counted.
+///
+/// # Errors
+/// [`ConfigError`] if the configuration or the side is out of range.
+pub fn training(config: &NetConfig, side: usize, batch: usize, keep: bool) -> Result<u64, ConfigError> {
+    let s = Sizes::new(config, side, batch)?;
+    let mut l = Ledger::default();
+    l.hold(s.full(s.input));
+    if s.compact {
+        // Cubes, kept for the weights' gradient; what the ReLU keeps.
+        l.hold(s.full(s.input));
+        l.hold(s.maps(s.stem, 0));
+        l.brief(s.maps(s.stem, 0));
+    }
+    for i in 0..3 {
+        l.bordered(if i == 0 && !s.compact { s.input } else { s.stem }, s.at(0));
+        // Before and after each normalisation.
+        l.hold(2 * s.maps(s.stem, 0));
+    }
+    let trained = |l: &mut Ledger, level: usize, input: u64| {
+        let mask = s.maps(s.new, level);
+        // Drawn per layer and put together on the host.
+        l.brief(2 * mask);
+        l.hold(mask + s.maps(input + s.new, level));
+        l.bordered(s.inner, s.at(level));
+        if keep {
+            l.hold(s.layers * s.maps(s.inner, level));
+        } else {
+            l.brief(s.maps(s.inner, level));
+        }
+    };
+    for level in 0..s.levels() {
+        trained(&mut l, level, s.before[level]);
+        // Normalised maps, compressed maps, pooled maps.
+        l.hold(s.maps(s.before[level] + s.new, level));
+        l.hold(s.maps(s.before[level + 1], level));
+        l.hold(s.maps(s.before[level + 1], level + 1));
+    }
+    let centre = s.levels();
+    trained(&mut l, centre, s.before[centre]);
+    for level in (0..centre).rev() {
+        // What is raised, and what the ReLU keeps of it; then side by side with the skip connection.
+        l.hold(s.maps(s.new, level + 1));
+        l.hold(s.maps(s.new, level));
+        let side_by_side = l.hold(s.maps(2 * s.new + s.before[level], level));
+        trained(&mut l, level, 2 * s.new + s.before[level]);
+        l.free(side_by_side);
+    }
+    // The head keeps the doubled maps before and after they are put in order; the loss a few maps of the patch's size.
+    let doubled = if s.compact { s.full(s.stem) } else { 0 };
+    l.hold(2 * doubled + 6 * s.full(1));
+    // Backward, at its widest where it begins: gradients of the doubled maps in both orders, then those of all maps of the
+    // topmost block.
+    let all = s.maps(3 * s.new + s.before[0], 0);
+    let gradients = l.hold(2 * doubled);
+    l.free(gradients);
+    l.free(2 * doubled);
+    l.brief(3 * all + 2 * s.maps(s.inner, 0));
+    // Gradients of 3x3x3 weights copy both input and gradient.
+    l.bordered(s.inner + s.new / s.layers, s.at(0));
+    Ok(l.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeping_costs_more_and_everything_grows_with_the_patch() {
+        let config = NetConfig::preset("browser", 2).unwrap();
+        let mut before = 0;
+        for side in [32, 48, 64] {
+            let forward = inference(&config, side, 1).unwrap();
+            let again = training(&config, side, 1, false).unwrap();
+            let kept = training(&config, side, 1, true).unwrap();
+            assert!(
+                before < forward && forward < again && again < kept,
+                "{side}: {forward} {again} {kept}"
+            );
+            before = forward;
+        }
+        assert!(inference(&config, 33, 1).is_err());
+    }
+}
