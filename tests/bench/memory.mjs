@@ -1,9 +1,9 @@
 // Segments a head on the built page and prints the largest heap of each worker as JSON. Run by `./dev bench`.
 //
-//   { dist, flair, t1 } on standard input  ->  { chromium, seconds, heaps: { desk: [bytes], "engine-cpu": [...] }, page }
+//   { dist, flair, t1 } on standard input  ->  { chromium, seconds, heaps: { desk: [bytes], "engine-cpu": [...] } }
 //
-// Memory of WebAssembly only grows, so its size after the run is its peak. `page` is what the browser counts for page and
-// workers together right after the run, buffers outside of WebAssembly among it; null if it does not say.
+// Memory of WebAssembly only grows, so its size after the run is its peak. (What the browser itself says of a page's memory
+// leaves out that of workers started by workers.)
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -60,16 +60,7 @@ await page.waitForTimeout(1000);
 const heaps = await page.evaluate(() =>
   Object.fromEntries(Object.entries(globalThis.heaps).map(([who, byId]) => [who, Object.values(byId)])),
 );
-const patience = 60_000;
-const counted = await page.evaluate(
-  (limit) =>
-    Promise.race([
-      performance.measureUserAgentSpecificMemory?.().then(({ bytes }) => bytes),
-      new Promise((resolve) => setTimeout(resolve, limit, undefined)),
-    ]),
-  patience,
-);
 const version = browser.version();
 await browser.close();
 server.close();
-console.log(JSON.stringify({ chromium: version, seconds, heaps, page: counted ?? null }));
+console.log(JSON.stringify({ chromium: version, seconds, heaps }));

@@ -116,12 +116,6 @@ pub(crate) fn memory(tools: &Tools) -> Result<Vec<Found>> {
             ..Found::alone("heap-engine", engines)
         },
     ];
-    if let Some(bytes) = answer["page"].as_f64() {
-        let mut page = Found::alone("heap-page", Series::new("page", "MB", vec![bytes / 1e6]));
-        page.notes
-            .push("Right after the run, with the result on the screen.".to_owned());
-        found.push(page);
-    }
     for one in &mut found {
         one.notes.insert(0, note.clone());
     }
