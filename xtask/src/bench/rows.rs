@@ -137,8 +137,8 @@ pub(crate) const SPECS: [Spec; 27] = [
         Most(3.5),
     )
     .because(
-        "the forward pass of inference folds its normalisations into what loads them and copies nothing; that of training \
-         measures statistics, keeps what the backward pass needs and joins blocks by copying",
+        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
+         maps again for the backward pass",
     ),
     spec(
         "cpu-forward-torch",
@@ -159,8 +159,8 @@ pub(crate) const SPECS: [Spec; 27] = [
         Most(3.5),
     )
     .because(
-        "the forward pass of inference folds its normalisations into what loads them and copies nothing; that of training \
-         measures statistics, keeps what the backward pass needs and joins blocks by copying",
+        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
+         maps again for the backward pass",
     ),
     spec(
         "cpu-forward-stock",
