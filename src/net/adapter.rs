@@ -1,6 +1,7 @@
 //! Opening a GPU through wgpu.
 
 use super::engine::EngineError;
+use super::kernels::tiles::{Class, Tiles};
 use burn::tensor::Device;
 use burn::tensor::wgpu::wgpu::DeviceType;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -34,6 +35,12 @@ pub(super) async fn open() -> Result<Opened, EngineError> {
         || ["swiftshader", "llvmpipe", "lavapipe", "basic render"]
             .iter()
             .any(|s| words.contains(s));
+    let class = if software {
+        Class::Software
+    } else {
+        Class::Hardware
+    };
+    Tiles::of(class).set();
     let opened = (device, format!("{name} ({:?})", info.backend), software);
     *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
     Ok(opened)

@@ -8,6 +8,7 @@ mod make;
 mod native;
 mod pretrain;
 mod segment;
+mod tune;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Command {
     Card(make::CardArgs),
     /// Time the network, ours against burn's stock operators, side by side; prints a table, writes JSON.
     Bench(bench::Args),
+    /// Time the GPU kernels by every tile shape and print the best for this adapter.
+    Tune(tune::Args),
     /// Write a small random network, for tests of everything around it.
     Toy(make::ToyArgs),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Sample(args) => make::sample(&args),
         Command::Card(args) => make::card(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Toy(args) => make::toy(&args),
     };
     match outcome {

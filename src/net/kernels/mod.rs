@@ -12,6 +12,8 @@ pub(crate) mod cpu;
 mod cube;
 mod flex;
 mod norm;
+#[cfg(feature = "gpu")]
+pub mod tiles;
 
 pub use block::BlockPlan;
 pub use norm::{Normalisation, Renorm};

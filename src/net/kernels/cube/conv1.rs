@@ -1,13 +1,10 @@
 //! 1x1x1 convolution, a matrix product over voxels, on CubeCL devices.
 
 use super::launch::{Shaped, buffer, empty, grid, nothing};
+use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-/// Vectors of voxels that one unit computes.
-const RUN: usize = 4;
-/// Output channels that one unit computes.
-const OUTS: usize = 8;
 /// Output channels that lie side by side in the packed weights, and voxels that are loaded together if they can be.
 const LANES: usize = 4;
 
@@ -21,7 +18,7 @@ struct Dims {
     cout: usize,
     /// Vectors in a channel.
     n: usize,
-    /// Units in a channel, and groups of `OUTS` output channels.
+    /// Units in a channel, and groups of output channels.
     tiles: usize,
     groups: usize,
 }
@@ -109,17 +106,20 @@ pub(super) fn conv1(x: &CubeTensor, from: usize, folded: Option<CubeTensor>, w: 
     let voxels = d * h * width;
     let lanes = if voxels.is_multiple_of(LANES) { LANES } else { 1 };
     let n = voxels / lanes;
-    let (tiles, groups) = (n.div_ceil(RUN), cout.div_ceil(OUTS));
+    let Tiles {
+        vectors: run, outs, ..
+    } = Tiles::get();
+    let (tiles, groups) = (n.div_ceil(run), cout.div_ceil(outs));
     let dims = |units: usize| DimsLaunch::new(units, cin, from, channels, cout, n, tiles, groups);
     let y = empty(x, [batch, cout, d, h, width]);
     let client = x.client.clone();
 
-    let packed = empty(x, [groups, cin, OUTS]);
-    let units = groups * cin * OUTS;
+    let packed = empty(x, [groups, cin, outs]);
+    let units = groups * cin * outs;
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
     unsafe {
-        pack::launch_unchecked(&client, count, dim, buffer(w), buffer(&packed), dims(units), OUTS);
+        pack::launch_unchecked(&client, count, dim, buffer(w), buffer(&packed), dims(units), outs);
     }
 
     let units = batch * groups * tiles;
@@ -139,8 +139,8 @@ pub(super) fn conv1(x: &CubeTensor, from: usize, folded: Option<CubeTensor>, w: 
             buffer(&packed),
             buffer(&y),
             dims(units),
-            RUN,
-            OUTS,
+            run,
+            outs,
             LANES,
             normed,
         );

@@ -1,13 +1,10 @@
 //! 3x3x3 convolution on CubeCL devices.
 
 use super::launch::{Shaped, buffer, empty, grid, nothing};
+use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-/// Voxels of a row that one unit computes.
-const RUN: usize = 8;
-/// Most output channels that one unit computes, in vectors of [`LANES`].
-const QUADS: usize = 3;
 /// Output channels, and voxels of a row, that are loaded together.
 const LANES: usize = 4;
 
@@ -24,7 +21,7 @@ struct Dims {
     pitch: usize,
     /// Runs in a row.
     runs: usize,
-    /// Groups of `QUADS * LANES` output channels.
+    /// Groups of `quads * LANES` output channels.
     groups: usize,
     /// Channels of the output buffer, and the first that is written.
     channels: usize,
@@ -160,9 +157,10 @@ pub(super) fn conv3_into(
 ) {
     let [batch, cin, d, h, width] = x.dims5();
     let cout = if mirror { w.dims5()[1] } else { w.dims5()[0] };
-    let runs = width.div_ceil(RUN);
-    let pitch = runs * RUN + LANES;
-    let quads = cout.div_ceil(LANES).min(QUADS);
+    let Tiles { run, quads, .. } = Tiles::get();
+    let runs = width.div_ceil(run);
+    let pitch = runs * run + LANES;
+    let quads = cout.div_ceil(LANES).min(quads);
     let groups = cout.div_ceil(quads * LANES);
     let dims = |units: usize| {
         DimsLaunch::new(
@@ -230,7 +228,7 @@ pub(super) fn conv3_into(
             buffer(&packed),
             buffer(y),
             dims(units),
-            RUN,
+            run,
             quads,
             LANES,
         );

@@ -152,6 +152,7 @@ fn first_two(rows: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
 mod tests {
     //! The kernels against those of the CPU backend, over odd sizes, on whatever adapter there is.
     use crate::net::Engine;
+    use crate::net::kernels::tiles::Tiles;
     use crate::net::kernels::{self, Normalisation, Renorm};
     use burn::tensor::{Device, Tensor, TensorData};
     use proptest::prelude::*;
@@ -296,6 +297,24 @@ mod tests {
                 });
             }
         }
+    }
+
+    #[test]
+    fn tiles_of_every_shape_give_the_same() {
+        let Some(_) = gpu() else { return };
+        let usual = Tiles::get();
+        for tiles in usual.candidates().concat() {
+            tiles.set();
+            let tensor = |shape: [usize; 5], s, on: &Device| Tensor::<5>::from_data(values(shape, s), on);
+            agree(&format!("conv3 by {tiles:?}"), |on| {
+                kernels::conv3(tensor([1, 5, 3, 4, 19], 1, on), tensor([14, 5, 3, 3, 3], 2, on))
+            });
+            agree(&format!("conv1 by {tiles:?}"), |on| {
+                let w = Tensor::<2>::from_data(values([14, 5], 3), on);
+                kernels::conv1(tensor([2, 5, 3, 4, 19], 1, on), w)
+            });
+        }
+        usual.set();
     }
 
     #[cfg(feature = "learn")]
