@@ -141,56 +141,118 @@ pub fn evaluate(
     voxel_volume_mm3: f64,
     settings: &Settings,
 ) -> Result<Evaluation, MetricsError> {
-    let n_voxels = shape.iter().product();
-    MetricsError::check_length("reference", n_voxels, reference.len())?;
-    MetricsError::check_length("probability map", n_voxels, probability.len())?;
-    let allowed = voxel_volume_mm3.is_finite() && voxel_volume_mm3 > 0.0;
-    MetricsError::check_setting("voxel volume, mm3", voxel_volume_mm3, allowed, "more than 0")?;
     settings.check()?;
-
-    let curve = PrCurve::new(reference, probability)?;
-    let calibration = Calibration::new(reference, probability, settings.calibration_bins)?;
-    let cut: Vec<bool> = probability
-        .iter()
-        .map(|&p| p > 0.0 && p >= settings.threshold)
-        .collect();
-    let min_voxels = voxels_of(settings.min_lesion_mm3, voxel_volume_mm3);
-    let automatic = remove_small(&cut, shape, settings.connectivity, min_voxels);
-
-    let voxels = Confusion::new(reference, &automatic)?;
-    let isbi = IsbiLesions::new(reference, &automatic, shape, settings.connectivity)?;
-    let msseg = MssegLesions::new(reference, &automatic, shape, voxel_volume_mm3, &settings.msseg)?;
-    let millilitres = |voxels: u64| voxels as f64 * voxel_volume_mm3 / 1000.0;
-    Ok(Evaluation {
-        dsc: voxels.dice(),
-        ppv: voxels.ppv(),
-        tpr: voxels.tpr(),
-        specificity: voxels.specificity(),
-        f1: voxels.f_beta(1.0),
-        f2: voxels.f_beta(2.0),
-        apr: curve.average_precision(),
-        vd: voxels.volume_difference(),
-        ltpr: isbi.ltpr(),
-        lfpr: isbi.lfpr(),
-        sens_l: msseg.sensitivity(),
-        ppv_l: msseg.ppv(),
-        lesion_f1: msseg.f1(),
-        reference_ml: millilitres(voxels.reference_voxels()),
-        automatic_ml: millilitres(voxels.automatic_voxels()),
-        voxels,
-        isbi,
-        msseg,
-        best_thresholds: settings
-            .betas
-            .iter()
-            .filter_map(|&beta| curve.best_threshold(beta))
-            .collect(),
-        curve: curve.points(settings.curve_points),
-        calibration,
-        n_voxels,
+    let pair = Pair {
+        reference,
+        probability,
+        shape,
         voxel_volume_mm3,
-        settings: settings.clone(),
-    })
+    };
+    Ranking::new(&pair, settings.calibration_bins)?.evaluate(&pair, settings)
+}
+
+/// A probability map (or a mask, as 0 and 1) beside its reference mask.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair<'a> {
+    /// Lesion or not, x fastest.
+    pub reference: &'a [bool],
+    /// Lesion probability on the same grid.
+    pub probability: &'a [f32],
+    /// Voxels along each axis.
+    pub shape: [usize; 3],
+    /// Volume of one voxel, in cubic millimetres.
+    pub voxel_volume_mm3: f64,
+}
+
+impl Pair<'_> {
+    fn check(&self) -> Result<(), MetricsError> {
+        let n_voxels = self.shape.iter().product();
+        MetricsError::check_length("reference", n_voxels, self.reference.len())?;
+        MetricsError::check_length("probability map", n_voxels, self.probability.len())?;
+        let volume = self.voxel_volume_mm3;
+        let allowed = volume.is_finite() && volume > 0.0;
+        MetricsError::check_setting("voxel volume, mm3", volume, allowed, "more than 0")
+    }
+}
+
+/// What of an [`Evaluation`] no threshold changes: made once, so that a slider can be followed.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    curve: PrCurve,
+    average_precision: Option<f64>,
+    calibration: Calibration,
+}
+
+impl Ranking {
+    /// Orders the voxels of a pair.
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn new(pair: &Pair, calibration_bins: usize) -> Result<Self, MetricsError> {
+        pair.check()?;
+        let curve = PrCurve::new(pair.reference, pair.probability)?;
+        Ok(Self {
+            average_precision: curve.average_precision(),
+            calibration: Calibration::new(pair.reference, pair.probability, calibration_bins)?,
+            curve,
+        })
+    }
+
+    /// Scores the pair that this was made of. The number of calibration bins is that of [`Ranking::new`].
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn evaluate(&self, pair: &Pair, settings: &Settings) -> Result<Evaluation, MetricsError> {
+        pair.check()?;
+        settings.check()?;
+        let Pair {
+            reference,
+            probability,
+            shape,
+            voxel_volume_mm3,
+        } = *pair;
+        let cut: Vec<bool> = probability
+            .iter()
+            .map(|&p| p > 0.0 && p >= settings.threshold)
+            .collect();
+        let min_voxels = voxels_of(settings.min_lesion_mm3, voxel_volume_mm3);
+        let automatic = remove_small(&cut, shape, settings.connectivity, min_voxels);
+
+        let voxels = Confusion::new(reference, &automatic)?;
+        let isbi = IsbiLesions::new(reference, &automatic, shape, settings.connectivity)?;
+        let msseg = MssegLesions::new(reference, &automatic, shape, voxel_volume_mm3, &settings.msseg)?;
+        let millilitres = |voxels: u64| voxels as f64 * voxel_volume_mm3 / 1000.0;
+        Ok(Evaluation {
+            dsc: voxels.dice(),
+            ppv: voxels.ppv(),
+            tpr: voxels.tpr(),
+            specificity: voxels.specificity(),
+            f1: voxels.f_beta(1.0),
+            f2: voxels.f_beta(2.0),
+            apr: self.average_precision,
+            vd: voxels.volume_difference(),
+            ltpr: isbi.ltpr(),
+            lfpr: isbi.lfpr(),
+            sens_l: msseg.sensitivity(),
+            ppv_l: msseg.ppv(),
+            lesion_f1: msseg.f1(),
+            reference_ml: millilitres(voxels.reference_voxels()),
+            automatic_ml: millilitres(voxels.automatic_voxels()),
+            voxels,
+            isbi,
+            msseg,
+            best_thresholds: settings
+                .betas
+                .iter()
+                .filter_map(|&beta| self.curve.best_threshold(beta))
+                .collect(),
+            curve: self.curve.points(settings.curve_points),
+            calibration: self.calibration.clone(),
+            n_voxels: reference.len(),
+            voxel_volume_mm3,
+            settings: settings.clone(),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! How good a probability map or mask is, measured against a reference mask. All arithmetic is f64.
 //!
-//! [`evaluate`] computes everything at once, with the settings it used. Its parts stand alone:
+//! [`evaluate`] computes everything at once, with the settings it used; [`Ranking`] does so for one threshold after
+//! another. Its parts stand alone:
 //! [`Confusion`] counts voxels, [`PrCurve`] follows all thresholds, [`IsbiLesions`] and [`MssegLesions`] count
 //! lesions as the two challenges do, [`Calibration`] compares probabilities with frequencies, and [`naive`] is
 //! the bar that a network has to clear.
@@ -23,7 +24,7 @@ pub use calibration::{Calibration, CalibrationBin};
 pub use confusion::Confusion;
 pub use curve::{BestThreshold, PrCurve, PrPoint};
 pub use error::MetricsError;
-pub use evaluation::{Evaluation, Settings, evaluate};
+pub use evaluation::{Evaluation, Pair, Ranking, Settings, evaluate};
 pub use isbi::IsbiLesions;
 pub use msseg::{MssegLesions, MssegSettings};
 

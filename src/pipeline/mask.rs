@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::volume::Volume;
-use crate::volume::components::{Connectivity, Labels, label};
+use crate::volume::components::{Connectivity, Labels, label, voxels_of};
 
 /// How a probability is cut into lesions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,31 +66,52 @@ pub struct Mask {
 pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
     let Volume { grid, data } = probability;
     let above: Vec<bool> = data.iter().map(|&p| p > 0.0 && p >= cut.threshold).collect();
-    let Labels { labels, sizes } = label(&above, grid.shape, cut.connectivity);
+    let found = label(&above, grid.shape, cut.connectivity);
     drop(above);
-
-    // Headers hold affines in f32: three voxels of "1 mm3" may come out as 2.9999998 mm3 and are still 3 mm3.
     let voxel = grid.voxel_volume();
-    let least = cut.min_lesion_mm3 * (1.0 - 1e-6);
-    let mut tallies: Vec<Option<Tally>> = sizes
-        .iter()
-        .map(|&voxels| (voxels as f64 * voxel >= least).then(Tally::default))
-        .collect();
-
     let mut voxels = vec![0_u8; data.len()];
+    let lesions = measure(
+        &found,
+        probability,
+        voxels_of(cut.min_lesion_mm3, voxel),
+        |index| voxels[index] = 1,
+    );
+    let total: usize = lesions.iter().map(|lesion| lesion.voxels).sum();
+    Mask {
+        voxels,
+        lesions,
+        load_ml: total as f64 * voxel / 1000.0,
+    }
+}
+
+/// The components of at least `min_voxels` voxels as lesions, largest first; `inside` is told the index of every voxel
+/// of theirs.
+pub(super) fn measure(
+    found: &Labels,
+    probability: &Volume,
+    min_voxels: usize,
+    mut inside: impl FnMut(usize),
+) -> Vec<Lesion> {
+    let Volume { grid, data } = probability;
+    let mut tallies: Vec<Option<Tally>> = found
+        .sizes
+        .iter()
+        .map(|&voxels| (voxels >= min_voxels).then(Tally::default))
+        .collect();
     let [nx, ny, _] = grid.shape;
-    for (row, (labels, values)) in labels.chunks(nx.max(1)).zip(data.chunks(nx.max(1))).enumerate() {
+    let rows = found.labels.chunks(nx.max(1)).zip(data.chunks(nx.max(1)));
+    for (row, (labels, values)) in rows.enumerate() {
         for (x, (&id, &p)) in labels.iter().zip(values).enumerate() {
             if id != 0
                 && let Some(tally) = &mut tallies[id as usize - 1]
             {
                 tally.add([x, row % ny, row / ny], p);
-                voxels[row * nx + x] = 1;
+                inside(row * nx + x);
             }
         }
     }
 
-    let spacing = grid.spacing();
+    let (spacing, voxel) = (grid.spacing(), grid.voxel_volume());
     let mut lesions: Vec<Lesion> = tallies
         .into_iter()
         .flatten()
@@ -114,12 +135,7 @@ pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
     for (i, lesion) in lesions.iter_mut().enumerate() {
         lesion.id = i + 1;
     }
-    let total: usize = lesions.iter().map(|lesion| lesion.voxels).sum();
-    Mask {
-        voxels,
-        lesions,
-        load_ml: total as f64 * voxel / 1000.0,
-    }
+    lesions
 }
 
 /// What is counted of one lesion in a single pass.

@@ -3,6 +3,7 @@
 //! A [`Head`] goes through a [`Run`] over any [`Predictor`]; what comes out is a probability per voxel,
 //! which [`mask`] cuts into lesions. Nothing here starts a thread or needs an executor: the caller polls.
 
+pub mod compare;
 mod error;
 mod head;
 pub mod mask;
@@ -14,7 +15,9 @@ mod progress;
 pub mod report;
 mod run;
 mod settings;
+pub mod table;
 
+pub use compare::{CompareError, Comparer, Comparison, Reference, Verdict};
 pub use error::PipelineError;
 pub use head::Head;
 pub use mask::{Cut, Lesion, Mask};

@@ -7,6 +7,10 @@ pub enum Output {
     Mask,
     /// Lesion probability.
     Probability,
+    /// The record of the run and its numbers.
+    Report,
+    /// The table of lesions.
+    Lesions,
 }
 
 /// Longest stem kept of an input's name, in bytes; file systems allow 255 for the whole.
@@ -24,10 +28,12 @@ pub fn output(input: &str, output: Output) -> String {
     let stem = stem(input);
     let base = bids_entities(&stem).unwrap_or(stem);
     let suffix = match output {
-        Output::Mask => "mask",
-        Output::Probability => "probseg",
+        Output::Mask => "mask.nii.gz",
+        Output::Probability => "probseg.nii.gz",
+        Output::Report => "report.json",
+        Output::Lesions => "lesions.csv",
     };
-    format!("{base}_desc-lesion_{suffix}.nii.gz")
+    format!("{base}_desc-lesion_{suffix}")
 }
 
 /// The name without folder and extension, in characters that any file system bears.
@@ -124,6 +130,10 @@ mod tests {
             assert_eq!(
                 output(input, Output::Probability),
                 format!("{base}_desc-lesion_probseg.nii.gz")
+            );
+            assert_eq!(
+                output(input, Output::Report),
+                format!("{base}_desc-lesion_report.json")
             );
         }
     }

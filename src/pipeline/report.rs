@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Cut, Lesion, Mask, Settings};
+use crate::volume::nifti::Header;
+
+use super::{Comparison, Cut, Lesion, Mask, Settings};
 
 /// Version of the report's layout, raised when a field changes its meaning or goes.
 pub const FORMAT: u32 = 1;
@@ -34,6 +36,9 @@ pub struct Report {
     pub cut: Cut,
     /// What came out.
     pub result: Findings,
+    /// How it compares with a reference mask, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Compared>,
     /// How long it took.
     pub timings: Timings,
     /// Things a person should know, one sentence each.
@@ -122,6 +127,31 @@ pub struct Timings {
     pub finish: f64,
 }
 
+/// A comparison and what it was made with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// The reference mask.
+    pub reference: Input,
+    /// What was done to it that a person should know, one sentence each.
+    pub notes: Vec<String>,
+    /// Scores, verdicts in the order of [`Findings::table`], and missed lesions.
+    #[serde(flatten)]
+    pub comparison: Comparison,
+}
+
+impl Input {
+    /// A file by its bytes and what was read from them.
+    #[must_use]
+    pub fn of(bytes: &[u8], header: &Header) -> Self {
+        Self {
+            sha256: sha256(bytes),
+            shape: header.shape(),
+            spacing_mm: header.spacing(),
+            orientation: header.orientation(),
+        }
+    }
+}
+
 /// SHA-256 of a file's bytes in hexadecimal.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
@@ -181,6 +211,7 @@ mod tests {
                 patches: 8,
                 table: Vec::new(),
             },
+            comparison: None,
             timings: Timings::default(),
             notes: vec!["A note.".to_owned()],
         };

@@ -26,7 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz and report.json.
+    /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz, NAME_lesions.csv and report.json.
     Segment(segment::Args),
     /// Compare a probability map or mask with a reference mask; prints JSON.
     Evaluate(evaluate::Args),

@@ -5,11 +5,14 @@ use crate::card::Card;
 use crate::native::{DeviceChoice, Native, at, read, write};
 use clap::ValueEnum;
 use equipoise::pipeline::report::{
-    FORMAT, Findings, Input, Model, RESEARCH_ONLY, Report, Software, Timings, sha256,
+    Compared, FORMAT, Findings, Input, Model, RESEARCH_ONLY, Report, Software, Timings, sha256,
 };
-use equipoise::pipeline::{Cut, Progress, Settings, names, prepare, segment};
+use equipoise::pipeline::{
+    Comparer, Cut, Mask, Progress, Reference, Settings, names, prepare, segment, table,
+};
 use equipoise::tiling::Window;
-use equipoise::volume::nifti::{self, Header, Limits, Scan};
+use equipoise::volume::Volume;
+use equipoise::volume::nifti::{self, Limits, Scan};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -54,6 +57,9 @@ pub(crate) struct Args {
     /// Lesions smaller than this are dropped, in mm3.
     #[arg(long, default_value_t = 0.0)]
     min_lesion: f64,
+    /// Reference mask to compare the result with; every value above 0 is lesion, another grid is resampled.
+    #[arg(long)]
+    reference: Option<PathBuf>,
     /// Where the network runs.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
@@ -112,6 +118,17 @@ pub(crate) fn run(args: &Args) -> Outcome {
         &file(names::Output::Probability),
         &nifti::write_float(&prepared.native, &probability.data)?,
     )?;
+    let comparison = match &args.reference {
+        Some(path) => Some(compare(path, &probability, &mask, &cut)?),
+        None => None,
+    };
+    let (verdicts, missed) = comparison.as_ref().map_or((&[][..], &[][..]), |found| {
+        (&found.comparison.verdicts[..], &found.comparison.missed[..])
+    });
+    write(
+        &file(names::Output::Lesions),
+        table::csv(&mask.lesions, verdicts, missed).as_bytes(),
+    )?;
     let report = Report {
         format: FORMAT,
         software: Software::this(),
@@ -126,6 +143,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         settings,
         cut,
         result: Findings::of(&mask, result.patches),
+        comparison,
         timings: Timings {
             prepare: prepared_in.as_secs_f64(),
             segment: segmented_in.as_secs_f64(),
@@ -170,14 +188,25 @@ fn model(folder: &Path, device: DeviceChoice) -> Result<(Card, Native), Box<dyn 
 fn scan(path: &Path) -> Result<(Scan, Input), Box<dyn std::error::Error>> {
     let bytes = read(path)?;
     let scan = nifti::read(&bytes, &Limits::default()).map_err(at(path))?;
-    let header: &Header = &scan.header;
-    let input = Input {
-        sha256: sha256(&bytes),
-        shape: header.shape(),
-        spacing_mm: header.spacing(),
-        orientation: header.orientation().to_string(),
-    };
+    let input = Input::of(&bytes, &scan.header);
     Ok((scan, input))
+}
+
+/// A result beside the reference in a file.
+fn compare(
+    path: &Path,
+    probability: &Volume,
+    mask: &Mask,
+    cut: &Cut,
+) -> Result<Compared, Box<dyn std::error::Error>> {
+    let (scan, input) = scan(path)?;
+    let reference = Reference::on(&probability.grid, &scan.volume).map_err(at(path))?;
+    let comparison = Comparer::new(probability, &reference)?.compare(probability, mask, cut, &reference)?;
+    Ok(Compared {
+        reference: input,
+        notes: [scan.notes, reference.notes].concat(),
+        comparison,
+    })
 }
 
 fn tell(progress: Progress) -> ControlFlow<()> {
