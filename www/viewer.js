@@ -7,6 +7,14 @@
 // Overlay colours. Mask: orange of the Okabe-Ito palette, which every kind of colour vision tells from grey.
 // Probability: plasma (perceptually uniform); style.css draws the same stops as the colour bar.
 const MASK = { R: [230, 230], G: [159, 159], B: [0, 0], A: [0, 255], I: [0, 255] };
+// Comparison (codes 1, 2, 3: both, mask only, reference only): yellow, vermillion and sky blue of the same palette.
+const COMPARISON = {
+  R: [0, 0, 240, 240, 213, 213, 86, 86],
+  G: [0, 0, 228, 228, 94, 94, 180, 180],
+  B: [0, 0, 66, 66, 0, 0, 233, 233],
+  A: [0, 0, 255, 255, 255, 255, 255, 255],
+  I: [0, 42, 43, 127, 128, 212, 213, 255],
+};
 const PLASMA = {
   R: [13, 84, 139, 185, 219, 244, 254, 253, 240],
   G: [8, 2, 10, 50, 92, 136, 188, 231, 249],
@@ -23,6 +31,7 @@ export class Viewer {
   #last;
   #probability = null; // NIfTI volume as NiiVue read it
   #mask = null; // the same grid with one byte a voxel
+  #comparison = null; // that too
   #style = { display: "mask", opacity: 0.6, threshold: 0.5 };
   #layout = { panes: "all", radiological: true };
   #restyling = false;
@@ -56,6 +65,7 @@ export class Viewer {
     });
     view.addColormap("EquipoiseMask", MASK);
     view.addColormap("EquipoiseProbability", PLASMA);
+    view.addColormap("EquipoiseComparison", COMPARISON);
     await view.attachToCanvas(canvas);
     // NiiVue listens for single letters on the whole window, which would move the scan while a person is on a button;
     // the page has its own keys, and only while the canvas has the focus.
@@ -114,6 +124,7 @@ export class Viewer {
       await view.addVolume({ url: new File([bytes], "probability.nii"), opacity: 0 });
       this.#probability = { ...view.volumes[1], colormap: "EquipoiseProbability", colormapType: FROM_ZERO, calMax: 1 };
       this.#mask = null;
+      this.#comparison = null;
       await this.#placeOverlay();
     });
   }
@@ -123,29 +134,39 @@ export class Viewer {
     return this.#then(async () => {
       if (!this.#probability) return;
       const first = this.#mask === null;
-      const img = new Uint8Array(bytes);
-      this.#mask = {
-        ...this.#probability,
-        hdr: { ...this.#probability.hdr, datatypeCode: UINT8, numBitsPerVoxel: 8, scl_slope: 1, scl_inter: 0 },
-        img,
-        name: "mask",
-        colormap: "EquipoiseMask",
-        colormapType: 0,
-        calMin: 0.5,
-        calMax: 1,
-      };
+      this.#mask = this.#bytes(bytes, { name: "mask", colormap: "EquipoiseMask", calMin: 0.5, calMax: 1 });
       if (first && !this.#moved) this.#visit(this.#mask);
-      if (this.#style.display !== "mask") return;
-      if (first || this.#view.volumes[1]?.name !== "mask") {
-        await this.#placeOverlay();
-      } else {
-        this.#view.volumes[1].img = img;
-        await this.#redrawOverlay();
-      }
+      await this.#refresh(this.#mask);
     });
   }
 
-  // Chooses the overlay ("mask", "probability" or "none"), its opacity and the least probability drawn.
+  // Takes the comparison of mask and reference, one code a voxel in the order of the probability's file.
+  showComparison(bytes) {
+    return this.#then(async () => {
+      if (!this.#probability) return;
+      this.#comparison = this.#bytes(bytes, { name: "comparison", colormap: "EquipoiseComparison", calMin: 0, calMax: 3 });
+      await this.#refresh(this.#comparison);
+    });
+  }
+
+  // A volume on the probability's grid with one byte a voxel.
+  #bytes(bytes, how) {
+    const hdr = { ...this.#probability.hdr, datatypeCode: UINT8, numBitsPerVoxel: 8, scl_slope: 1, scl_inter: 0 };
+    return { ...this.#probability, hdr, img: new Uint8Array(bytes), colormapType: 0, ...how };
+  }
+
+  // Draws an overlay that has new voxels, if it is the one on show.
+  async #refresh(overlay) {
+    if (this.#style.display !== overlay.name) return;
+    if (this.#view.volumes[1]?.name !== overlay.name) {
+      await this.#placeOverlay();
+    } else {
+      this.#view.volumes[1].img = overlay.img;
+      await this.#redrawOverlay();
+    }
+  }
+
+  // Chooses the overlay ("mask", "probability", "comparison" or "none"), its opacity and the least probability drawn.
   style(display, opacity, threshold) {
     const other = display !== this.#style.display;
     this.#style = { display, opacity, threshold };
@@ -181,11 +202,22 @@ export class Viewer {
     return this.#then(() => this.#view.moveCrosshairInVox(right, front, top));
   }
 
+  // Moves the crosshair to a place in world millimetres.
+  goTo(x, y, z) {
+    this.#moved = true;
+    return this.#then(() => {
+      if (!this.#view.volumes[0]) return;
+      this.#view.setCrosshairPos([x, y, z]);
+      this.#view.createOnLocationChange();
+    });
+  }
+
   // Removes the overlays.
   clearOverlay() {
     return this.#then(async () => {
       this.#probability = null;
       this.#mask = null;
+      this.#comparison = null;
       this.#dropOverlay();
       await this.#view.updateGLVolume();
     });
@@ -196,6 +228,7 @@ export class Viewer {
     return this.#then(async () => {
       this.#probability = null;
       this.#mask = null;
+      this.#comparison = null;
       await this.#view.removeAllVolumes();
     });
   }
@@ -208,13 +241,14 @@ export class Viewer {
   #overlayStyle() {
     const { display, opacity, threshold } = this.#style;
     // With calMin at zero NiiVue would paint the whole field of view.
-    return display === "mask" ? { opacity } : { opacity, calMin: Math.max(threshold, 0.005) };
+    return display === "probability" ? { opacity, calMin: Math.max(threshold, 0.005) } : { opacity };
   }
 
   // Only the overlay on show is NiiVue's: with one, it re-slices on the graphics card; with two, on the processor.
   async #placeOverlay() {
     this.#dropOverlay();
-    const overlay = { mask: this.#mask, probability: this.#probability, none: null }[this.#style.display];
+    const all = { mask: this.#mask, probability: this.#probability, comparison: this.#comparison, none: null };
+    const overlay = all[this.#style.display];
     if (overlay && this.#view.volumes[0]) {
       await this.#view.addVolume({ ...overlay, ...this.#overlayStyle() });
     } else {

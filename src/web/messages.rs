@@ -11,6 +11,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::{Comparison, Lesion};
+use crate::volume::components::Connectivity;
+
 /// Which input a file is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Slot {
@@ -85,6 +88,14 @@ pub enum ToDesk {
         /// Input to forget.
         slot: Slot,
     },
+    /// Read a mask to compare results with, for the open FLAIR; the file is `files[0]`. It changes neither the case nor
+    /// its number, so it has a number of its own, which the answer copies.
+    Reference {
+        /// Counted up by the page.
+        number: u32,
+    },
+    /// Forget the reference mask.
+    ClearReference,
     /// Say what a run with these settings would cost ([`FromDesk::Planned`]).
     Plan(SegmentSettings),
     /// Run the network over the open case.
@@ -97,9 +108,16 @@ pub enum ToDesk {
         threshold: f32,
         /// Lesions smaller than this are dropped, in cubic millimetres.
         min_lesion_mm3: f64,
+        /// Which voxels belong to one lesion.
+        #[serde(default = "eighteen")]
+        connectivity: Connectivity,
     },
     /// Make a file of a result ([`FromDesk::Saved`]).
     Save(Product),
+}
+
+fn eighteen() -> Connectivity {
+    Connectivity::Eighteen
 }
 
 /// A file the desk can make.
@@ -109,6 +127,10 @@ pub enum Product {
     Mask,
     /// Fused probability map, float32 `.nii.gz`, in the FLAIR's own grid.
     Probability,
+    /// The record of the run with every number, `.json`.
+    Report,
+    /// The table of lesions, `.csv`.
+    Lesions,
 }
 
 /// What a run would cost.
@@ -152,8 +174,10 @@ pub struct MaskSummary {
     pub min_lesion_mm3: f64,
     /// Lesion load in millilitres.
     pub load_ml: f64,
-    /// Number of lesions (18-connected components).
-    pub lesions: usize,
+    /// Which voxels belong to one lesion.
+    pub connectivity: Connectivity,
+    /// The lesions, largest first.
+    pub lesions: Vec<Lesion>,
 }
 
 /// From the desk to the page.
@@ -175,6 +199,23 @@ pub enum FromDesk {
         /// Sentence for a person.
         problem: String,
     },
+    /// A reference mask was read and lies on the FLAIR's grid.
+    ReferenceOpened {
+        /// As asked.
+        number: u32,
+        /// What it is.
+        info: ScanInfo,
+    },
+    /// A reference mask was refused.
+    ReferenceRefused {
+        /// As asked.
+        number: u32,
+        /// Sentence for a person.
+        problem: String,
+    },
+    /// The newest mask beside the reference. `buffers[0]`: one `u8` a voxel in the FLAIR's storage order, see
+    /// [`OVERLAY`](crate::pipeline::compare::OVERLAY).
+    Compared(Box<Comparison>),
     /// Answer to [`ToDesk::Plan`].
     Planned(Plan),
     /// The run goes on.

@@ -23,7 +23,7 @@ deskTest("segments, cuts and saves on the scan's own grid", async (desk) => {
   right(run);
   assert.equal(run.says.plan.tiles, first.says.tiles);
   assert.equal(run.buffer.length, 352 + 4 * truth.length);
-  assert.equal(run.mask.says.lesions, 3);
+  assert.equal(run.mask.says.lesions.length, 3);
   assert.equal(done(await desk.rest()).at(-1), first.says.tiles);
   for (const [product, name, bytes] of [["Mask", "mask", 1], ["Probability", "probseg", 4]]) {
     await desk.tell({ Save: product });

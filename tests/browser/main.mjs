@@ -4,6 +4,7 @@ import { close } from "./harness.mjs";
 
 await import("./page.test.mjs");
 await import("./explore.test.mjs");
+await import("./compare.test.mjs");
 await import("./inputs.test.mjs");
 await import("./segment.test.mjs");
 await import("./webgpu.test.mjs");

@@ -68,6 +68,10 @@ broken[21, 21, 10:17] = np.inf
 save("nan.nii.gz", broken, place)
 coarse = (22, 24, 20)
 save("t1_other_grid.nii.gz", head(coarse, (2, 2, 2)).astype(np.int16), affine((2, 2, 2), coarse, (1.5, -2, 1)))
+lesions = np.zeros(coarse, np.uint8)
+lesions[8:12, 9:13, 8:11] = 1
+save("mask_other_grid.nii.gz", lesions, affine((2, 2, 2), coarse, (1.5, -2, 1)))
+save("mask_far.nii.gz", (flair > 300).astype(np.uint8), affine(spacing, shape, (900, 0, 0)))
 save("t1_far.nii.gz", head(shape, spacing).astype(np.int16), affine(spacing, shape, (900, 0, 0)))
 
 

@@ -1,12 +1,14 @@
 //! Files in and out: samples, model cards, downloads.
 
+use std::rc::Rc;
+
 use js_sys::{Array, ArrayBuffer};
 use serde::Deserialize;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url};
 
-use super::state::{Model, Sample};
+use super::state::{Model, ModelCard, Sample};
 use super::viewer;
 use crate::web::messages::Slot;
 use crate::web::{assets, channel};
@@ -16,19 +18,30 @@ use crate::web::{assets, channel};
 /// # Errors
 /// A sentence that says what could not be fetched.
 pub(super) async fn sample(sample: Sample) -> Result<Vec<(Slot, File)>, String> {
+    let mut files = Vec::new();
+    for (slot, contrast) in [(Slot::Flair, "FLAIR"), (Slot::T1, "T1w")] {
+        files.push((slot, sample_file(sample, contrast).await?));
+    }
+    Ok(files)
+}
+
+/// Fetches the mask of the lesions that a sample is known to have.
+///
+/// # Errors
+/// As [`sample`].
+pub(super) async fn sample_reference(sample: Sample) -> Result<File, String> {
+    sample_file(sample, "mask").await
+}
+
+async fn sample_file(sample: Sample, what: &str) -> Result<File, String> {
     let stem = match sample {
         Sample::Small => "small",
         Sample::Head => "head",
     };
-    let mut files = Vec::new();
-    for (slot, contrast) in [(Slot::Flair, "FLAIR"), (Slot::T1, "T1w")] {
-        let name = format!("{stem}_{contrast}.nii.gz");
-        let response = fetch(&assets::url(&format!("samples/{name}"))).await?;
-        let blob: Blob = settle(response.blob()).await?;
-        let file = File::new_with_blob_sequence(&Array::of1(&blob), &name).map_err(|e| channel::words(&e))?;
-        files.push((slot, file));
-    }
-    Ok(files)
+    let name = format!("{stem}_{what}.nii.gz");
+    let response = fetch(&assets::url(&format!("samples/{name}"))).await?;
+    let blob: Blob = settle(response.blob()).await?;
+    File::new_with_blob_sequence(&Array::of1(&blob), &name).map_err(|e| channel::words(&e))
 }
 
 /// What the page reads of a model card; a card says much more.
@@ -41,6 +54,50 @@ struct Card {
     threshold: Option<f32>,
     #[serde(default)]
     default: bool,
+    #[serde(default)]
+    weights: Weights,
+    #[serde(default)]
+    training: Training,
+    #[serde(default)]
+    held_out: Vec<Figure>,
+    #[serde(default)]
+    known_failures: Vec<String>,
+    #[serde(default)]
+    licence: String,
+    #[serde(default)]
+    cite: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct Weights {
+    #[serde(default)]
+    sha256: String,
+    parameters: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+struct Training {
+    labelled_patients: Option<Vec<serde::de::IgnoredAny>>,
+}
+
+#[derive(Deserialize)]
+struct Figure {
+    text: String,
+}
+
+impl Card {
+    /// What it says to people.
+    fn about(self) -> ModelCard {
+        ModelCard {
+            patients: self.training.labelled_patients.map(|patients| patients.len()),
+            parameters: self.weights.parameters,
+            sha256: self.weights.sha256,
+            held_out: self.held_out.into_iter().map(|figure| figure.text).collect(),
+            known_failures: self.known_failures,
+            licence: self.licence,
+            cite: self.cite,
+        }
+    }
 }
 
 /// The networks that this build ships, the recommended one first.
@@ -62,6 +119,7 @@ pub(super) async fn models() -> Vec<Model> {
                 .unwrap_or_else(|| folder.to_owned()),
             summary: card.as_ref().and_then(|c| c.summary.clone()).unwrap_or_default(),
             threshold: card.as_ref().and_then(|c| c.threshold),
+            card: Rc::new(card.map(Card::about).unwrap_or_default()),
         };
         if first {
             models.insert(0, model);
@@ -110,7 +168,7 @@ async fn settle<T: JsCast>(promise: Result<js_sys::Promise, JsValue>) -> Result<
 pub(super) fn download(name: &str, bytes: &ArrayBuffer) -> Result<(), String> {
     let words = |e: JsValue| channel::words(&e);
     let kind = BlobPropertyBag::new();
-    kind.set_type("application/gzip");
+    kind.set_type("application/octet-stream");
     let blob = Blob::new_with_u8_array_sequence_and_options(&viewer::parts(bytes), &kind).map_err(words)?;
     let url = Url::create_object_url_with_blob(&blob).map_err(words)?;
     let document = web_sys::window()

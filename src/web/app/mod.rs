@@ -10,11 +10,14 @@
 
 mod about;
 pub mod address;
+mod comparison;
 mod controls;
 mod desk;
+mod diagnostics;
 pub mod explore;
 mod files;
 pub mod guess;
+mod lesions;
 mod notices;
 mod page;
 mod plot;

@@ -13,8 +13,10 @@ use yew::prelude::*;
 
 use super::about::About;
 use super::address::{Address, View};
+use super::comparison::ComparisonPanel;
 use super::desk::{DeskLink, Event as DeskEvent};
 use super::explore::{Paper, Point};
+use super::lesions::LesionTable;
 use super::notices::NoticeList;
 use super::result::ResultPanel;
 use super::run::RunPanel;
@@ -45,8 +47,10 @@ const ADDRESS_REST_MS: u32 = 300;
 pub(super) enum Msg {
     Act(Action),
     Chosen(Slot, File),
+    ChosenReference(File),
     Dropped(Vec<File>),
     Dragging(bool),
+    FetchedReference(Result<File, String>),
     Fetched(Sample, Result<Vec<(Slot, File)>, String>),
     Desk(DeskEvent),
     Crosshair(Option<Location>),
@@ -133,6 +137,11 @@ impl Component for Page {
                 let card = self.keep(file);
                 self.act(ctx, Action::Picked(vec![(slot, card)]), &[]);
             }
+            Msg::ChosenReference(file) | Msg::FetchedReference(Ok(file)) => {
+                let card = self.keep(file);
+                self.act(ctx, Action::PickedReference(card), &[]);
+            }
+            Msg::FetchedReference(Err(problem)) => self.act(ctx, Action::SampleFailed(problem), &[]),
             Msg::Dropped(dropped) => {
                 self.dragging = false;
                 self.drop_files(ctx, dropped);
@@ -191,6 +200,7 @@ impl Component for Page {
         let state = &self.state;
         let act = link.callback(Msg::Act);
         let choose = link.callback(|(slot, file)| Msg::Chosen(slot, file));
+        let choose_reference = link.callback(Msg::ChosenReference);
         let step = link.callback(|(right, front, top)| Msg::Step(right, front, top));
         let tab = |view: View, words: &'static str| {
             let here = (self.view == view).then_some("page");
@@ -233,17 +243,21 @@ impl Component for Page {
                     />
                 </header>
                 <main class={classes!("bench", state.flair.file().is_none().then_some("empty"))} hidden={self.view != View::Segment}>
-                    <Stage
-                        state={state.clone()}
-                        act={act.clone()}
-                        canvas={self.canvas.clone()}
-                        crosshair={self.crosshair}
-                        {step}
-                    />
+                    <div class="seen">
+                        <Stage
+                            state={state.clone()}
+                            act={act.clone()}
+                            canvas={self.canvas.clone()}
+                            crosshair={self.crosshair}
+                            {step}
+                        />
+                        <LesionTable state={state.clone()} act={act.clone()} />
+                    </div>
                     <section id="controls" class="panel" aria-label="Controls" tabindex="-1">
-                        <ScanPanel state={state.clone()} act={act.clone()} {choose} />
+                        <ScanPanel state={state.clone()} act={act.clone()} {choose} {choose_reference} />
                         <RunPanel state={state.clone()} act={act.clone()} />
                         <ResultPanel state={state.clone()} act={act.clone()} />
+                        <ComparisonPanel state={state.clone()} act={act.clone()} />
                         <ViewPanel state={state.clone()} act={act.clone()} />
                     </section>
                 </main>
@@ -311,6 +325,10 @@ impl Page {
                 let done = ctx.link().callback(move |files| Msg::Fetched(sample, files));
                 spawn_local(async move { done.emit(files::sample(sample).await) });
             }
+            Effect::FetchReference(sample) => {
+                let done = ctx.link().callback(Msg::FetchedReference);
+                spawn_local(async move { done.emit(files::sample_reference(sample).await) });
+            }
             Effect::Download(name) => {
                 let saved = buffers
                     .first()
@@ -338,6 +356,8 @@ impl Page {
             }
             (Effect::ShowProbability, Some(bytes)) => report_failure(ctx, viewer.show_probability(bytes)),
             (Effect::ShowMask, Some(bytes)) => report_failure(ctx, viewer.show_mask(bytes)),
+            (Effect::ShowComparison, Some(bytes)) => report_failure(ctx, viewer.show_comparison(bytes)),
+            (Effect::GoTo([x, y, z]), _) => drop(viewer.go_to(x, y, z)),
             (Effect::Restyle, _) => {
                 drop(viewer.style(look.display, look.opacity, self.state.cut.threshold));
             }

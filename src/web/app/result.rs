@@ -3,10 +3,11 @@
 use web_sys::{Element, ScrollIntoViewOptions, ScrollLogicalPosition};
 use yew::prelude::*;
 
-use super::controls::{Number, Slider};
+use super::controls::{Number, Slider, select};
 use super::page::PanelProps;
 use super::state::Action;
 use super::words;
+use crate::volume::components::Connectivity;
 use crate::web::messages::Product;
 
 /// Shown once there is a result.
@@ -46,7 +47,7 @@ pub(super) fn ResultPanel(props: &PanelProps) -> Html {
                 </div>
                 <div>
                     <dt>{ "Lesions" }</dt>
-                    <dd>{ outcome.mask.as_ref().map_or("…".into(), |mask| mask.lesions.to_string()) }</dd>
+                    <dd>{ outcome.mask.as_ref().map_or("…".into(), |mask| mask.lesions.len().to_string()) }</dd>
                 </div>
             </dl>
             <Slider
@@ -66,14 +67,40 @@ pub(super) fn ResultPanel(props: &PanelProps) -> Html {
                 step={1.0}
                 changed={act.reform(Action::MinLesion)}
             />
-            <div class="row actions">
+            { connectivity(state.cut.connectivity, act) }
+            <div class="row actions saves">
                 <button type="button" onclick={act.reform(|_| Action::Save(Product::Mask))}>{ "Save mask" }</button>
                 <button type="button" onclick={act.reform(|_| Action::Save(Product::Probability))}>
                     { "Save probability map" }
+                </button>
+                <button type="button" onclick={act.reform(|_| Action::Save(Product::Report))}>
+                    { "Save report (JSON)" }
+                </button>
+                <button type="button" onclick={act.reform(|_| Action::Save(Product::Lesions))}>
+                    { "Save lesions (CSV)" }
                 </button>
             </div>
             <ul class="notes">{ for notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>
             <p class="research"><strong>{ "Research use only." }</strong>{ " Not for diagnosis or treatment." }</p>
         </section>
     }
+}
+
+/// What one lesion is.
+fn connectivity(now: Connectivity, act: &Callback<Action>) -> Html {
+    let choices = [
+        (Connectivity::Six, "6", "6 neighbours (faces)"),
+        (Connectivity::Eighteen, "18", "18 neighbours (faces, edges)"),
+        (Connectivity::TwentySix, "26", "26 neighbours (and corners)"),
+    ];
+    let value = choices
+        .iter()
+        .find(|choice| choice.0 == now)
+        .map_or("18", |choice| choice.1);
+    let changed = act.reform(move |key: String| {
+        let chosen = choices.iter().find(|choice| choice.1 == key);
+        Action::Connect(chosen.map_or(Connectivity::Eighteen, |choice| choice.0))
+    });
+    let words = choices.map(|(_, key, words)| (key.to_owned(), words.to_owned()));
+    select("Lesion connectivity", value, words.to_vec(), false, changed)
 }

@@ -16,6 +16,8 @@ pub(super) struct ScanProps {
     pub(super) act: Callback<Action>,
     /// A file was chosen for an input.
     pub(super) choose: Callback<(Slot, File)>,
+    /// A reference mask was chosen.
+    pub(super) choose_reference: Callback<File>,
 }
 
 /// Where scans are opened.
@@ -40,8 +42,22 @@ pub(super) fn ScanPanel(props: &ScanProps) -> Html {
     html! {
         <section class="card" aria-labelledby="scans-title">
             <h2 id="scans-title">{ "Scans" }</h2>
-            { input(props, Slot::Flair, "FLAIR", "flair") }
-            { input(props, Slot::T1, "T1 (optional)", "t1") }
+            { scan(props, Slot::Flair, "FLAIR", "flair") }
+            { scan(props, Slot::T1, "T1 (optional)", "t1") }
+            if state.flair.is_open() {
+                { input(
+                    &state.reference,
+                    "Reference mask (optional)",
+                    "reference",
+                    &props.choose_reference,
+                    props.act.reform(|_| Action::RemoveReference),
+                ) }
+                if state.shown_sample.is_some() && state.reference.file().is_none() {
+                    <button type="button" onclick={props.act.reform(|_| Action::OpenSampleReference)}>
+                        { "Compare with the sample’s own lesions" }
+                    </button>
+                }
+            }
             <div class="row sample">
                 { select("Sample", sample, samples, false, chosen) }
                 <button type="button" onclick={props.act.reform(|_| Action::OpenSample)} disabled={state.fetching}>
@@ -52,16 +68,27 @@ pub(super) fn ScanPanel(props: &ScanProps) -> Html {
     }
 }
 
-fn input(props: &ScanProps, slot: Slot, label: &'static str, id: &'static str) -> Html {
-    let state = props.state.input(slot);
+fn scan(props: &ScanProps, slot: Slot, label: &'static str, id: &'static str) -> Html {
+    let choose = props.choose.reform(move |file| (slot, file));
+    let remove = props.act.reform(move |_| Action::Remove(slot));
+    input(props.state.input(slot), label, id, &choose, remove)
+}
+
+fn input(
+    state: &Input,
+    label: &'static str,
+    id: &'static str,
+    choose: &Callback<File>,
+    remove: Callback<MouseEvent>,
+) -> Html {
     let onchange = {
-        let choose = props.choose.clone();
+        let choose = choose.clone();
         Callback::from(move |event: Event| {
             let Some(input) = target::<HtmlInputElement>(&event) else {
                 return;
             };
             if let Some(file) = input.files().and_then(|files| files.get(0)) {
-                choose.emit((slot, file));
+                choose.emit(file);
             }
             // Choosing the same file again must be heard too.
             input.set_value("");
@@ -92,7 +119,7 @@ fn input(props: &ScanProps, slot: Slot, label: &'static str, id: &'static str) -
                     aria-label="Remove"
                     aria-describedby={format!("{id}-name")}
                     title="Remove"
-                    onclick={props.act.reform(move |_| Action::Remove(slot))}
+                    onclick={remove}
                 />
             }
             <div id={about} class="about-scan">{ details(state) }</div>

@@ -94,18 +94,30 @@ fn overlay(state: &State, act: &Callback<Action>) -> Html {
     if state.outcome().is_none() {
         return Html::default();
     }
-    let choices = [("mask", "Mask"), ("probability", "Probability"), ("none", "None")];
+    let compared = state
+        .outcome()
+        .is_some_and(|outcome| outcome.comparison.is_some());
+    let choices = [
+        ("mask", "Mask"),
+        ("probability", "Probability"),
+        ("comparison", "Against reference"),
+        ("none", "None"),
+    ];
     let choices = choices
+        .into_iter()
+        .filter(|(key, _)| compared || *key != "comparison")
         .map(|(key, words)| (key.to_owned(), words.to_owned()))
-        .to_vec();
+        .collect();
     let display = match state.look.display {
         Display::Mask => "mask",
         Display::Probability => "probability",
+        Display::Comparison => "comparison",
         Display::None => "none",
     };
     let show = act.reform(|key: String| {
         Action::Show(match key.as_str() {
             "probability" => Display::Probability,
+            "comparison" => Display::Comparison,
             "none" => Display::None,
             _ => Display::Mask,
         })
@@ -173,6 +185,12 @@ fn readout(state: &State, crosshair: Option<Location>) -> Html {
     let over = overlay.map(|value| match state.look.display {
         Display::Mask if value > 0.5 => "lesion".to_owned(),
         Display::Mask => "no lesion".to_owned(),
+        Display::Comparison => match value.round() as i64 {
+            1 => "true positive".to_owned(),
+            2 => "false positive".to_owned(),
+            3 => "false negative".to_owned(),
+            _ => "no lesion in either".to_owned(),
+        },
         _ => format!("probability {value:.2}"),
     });
     html! {
@@ -202,6 +220,13 @@ fn colour_bar(state: &State) -> Html {
     match state.look.display {
         Display::None => Html::default(),
         Display::Mask => html! { <p class="legend"><span class="swatch" />{ "Lesion mask" }</p> },
+        Display::Comparison => html! {
+            <p class="legend">
+                <span class="swatch tp" />{ "both" }
+                <span class="swatch fp" />{ "mask only" }
+                <span class="swatch fn" />{ "reference only" }
+            </p>
+        },
         Display::Probability => html! {
             <p class="legend">
                 { "0" }

@@ -44,6 +44,12 @@ extern "C" {
     #[wasm_bindgen(method, js_name = showMask)]
     pub(super) fn show_mask(this: &Viewer, voxels: &ArrayBuffer) -> Promise;
 
+    #[wasm_bindgen(method, js_name = showComparison)]
+    pub(super) fn show_comparison(this: &Viewer, voxels: &ArrayBuffer) -> Promise;
+
+    #[wasm_bindgen(method, js_name = goTo)]
+    pub(super) fn go_to(this: &Viewer, x: f64, y: f64, z: f64) -> Promise;
+
     #[wasm_bindgen(method, js_name = style)]
     fn style_named(this: &Viewer, display: &str, opacity: f64, threshold: f32) -> Promise;
 
@@ -72,6 +78,7 @@ impl Viewer {
         let name = match display {
             Display::Mask => "mask",
             Display::Probability => "probability",
+            Display::Comparison => "comparison",
             Display::None => "none",
         };
         self.style_named(name, opacity, threshold)

@@ -10,6 +10,7 @@ use super::choice::Gpu;
 use super::link::Workers;
 use super::model::{Card, ModelError, directory};
 use super::pool::Pool;
+use crate::pipeline::report;
 use crate::web::assets;
 use crate::web::messages::EngineKind;
 
@@ -29,6 +30,17 @@ pub(super) struct Model {
     pub(super) name: String,
     pub(super) card: Card,
     weights: Rc<[u8]>,
+}
+
+impl Model {
+    /// Its line in a report.
+    pub(super) fn in_report(&self) -> report::Model {
+        let folder = self.name.rsplit('/').next().unwrap_or(&self.name);
+        report::Model {
+            name: self.card.name.clone().unwrap_or_else(|| folder.to_owned()),
+            sha256: self.card.hash().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// The engines that a run asks for.

@@ -2,9 +2,13 @@
 
 use std::rc::Rc;
 
+use crate::pipeline::compare::{self, CompareError};
 use crate::pipeline::mask::{self, Cut};
 use crate::pipeline::names::{self, Output};
 use crate::pipeline::prepare::{self, PrepareError, Prepared};
+use crate::pipeline::report::{self, Compared, Findings, Input, RESEARCH_ONLY, Report, Software};
+use crate::pipeline::{Comparer, Comparison, Mask, Reference, Settings, table};
+use crate::volume::components::Connectivity;
 use crate::volume::nifti::{self, Header, Limits, Scan};
 use crate::volume::{Grid, Volume, VolumeError};
 use crate::web::messages::{MaskSummary, Product, ScanInfo, Slot};
@@ -16,12 +20,40 @@ pub struct Case {
     t1: Option<Opened>,
     prepared: Option<Rc<Prepared>>,
     fused: Option<Fused>,
+    reference: Option<OpenedReference>,
 }
 
 #[derive(Debug)]
 struct Opened {
     name: String,
     scan: Scan,
+    input: Input,
+}
+
+#[derive(Debug)]
+struct OpenedReference {
+    input: Input,
+    /// On the FLAIR's own grid.
+    reference: Reference,
+    /// Made at the first comparison with a result, and only good for that one.
+    comparer: Option<Comparer>,
+}
+
+/// How a result came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// The network.
+    pub model: report::Model,
+    /// Where it ran, in words.
+    pub engine: String,
+    /// How patches were cut, predicted and fused.
+    pub settings: Settings,
+    /// Patches predicted, rotations counted.
+    pub patches: usize,
+    /// Things a person should know, one sentence each; those of reading the scans are added.
+    pub notes: Vec<String>,
+    /// How long it took.
+    pub timings: report::Timings,
 }
 
 /// A finished run.
@@ -32,7 +64,11 @@ struct Fused {
     header: Header,
     /// Lesion probability on the FLAIR's own grid.
     probability: Volume,
-    mask: Vec<u8>,
+    record: Record,
+    /// The last cut, with what came of it.
+    cut: Cut,
+    mask: Mask,
+    comparison: Option<Comparison>,
 }
 
 /// Why the case cannot do what was asked.
@@ -56,6 +92,12 @@ pub enum CaseError {
     /// The scans cannot be used together.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// The reference cannot be used, or not with this result.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// The report cannot be written.
+    #[error("The report cannot be written: {0}")]
+    Report(String),
     /// A file cannot be read or written.
     #[error(transparent)]
     Volume(#[from] VolumeError),
@@ -66,10 +108,53 @@ impl Case {
     pub fn clear(&mut self, slot: Slot) {
         self.prepared = None;
         self.fused = None;
+        self.forget_ranking();
         match slot {
-            Slot::Flair => self.flair = None,
+            Slot::Flair => {
+                self.flair = None;
+                // It lay on that FLAIR's grid.
+                self.reference = None;
+            }
             Slot::T1 => self.t1 = None,
         }
+    }
+
+    /// Forgets the reference mask.
+    pub fn clear_reference(&mut self) {
+        self.reference = None;
+        if let Some(fused) = &mut self.fused {
+            fused.comparison = None;
+        }
+    }
+
+    fn forget_ranking(&mut self) {
+        if let Some(reference) = &mut self.reference {
+            reference.comparer = None;
+        }
+    }
+
+    /// Reads a reference mask and brings it onto the FLAIR's grid.
+    ///
+    /// # Errors
+    /// [`CaseError::NoFlair`], or whatever is wrong with the file.
+    pub fn open_reference(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<ScanInfo, CaseError> {
+        self.clear_reference();
+        let flair = self.flair.as_ref().ok_or(CaseError::NoFlair)?;
+        let scan = nifti::read(bytes, limits)?;
+        let reference = Reference::on(&flair.scan.volume.grid, &scan.volume)?;
+        let notes = [scan.notes, reference.notes.clone()].concat();
+        let info = info(name, &scan.header, notes);
+        self.reference = Some(OpenedReference {
+            input: Input::of(bytes, &scan.header),
+            reference,
+            comparer: None,
+        });
+        Ok(info)
     }
 
     /// Reads a scan and takes it in. The one before in the same slot is forgotten first, so that both are never in
@@ -86,24 +171,18 @@ impl Case {
     ) -> Result<ScanInfo, CaseError> {
         self.clear(slot);
         let scan = nifti::read(&bytes, limits)?;
+        let input = Input::of(&bytes, &scan.header);
         drop(bytes);
         prepare::check(&scan.volume)?;
         let mut notes = scan.notes.clone();
         if let (Slot::T1, Some(flair)) = (slot, &self.flair) {
             notes.extend(prepare::fits(&flair.scan.volume.grid, &scan.volume.grid)?);
         }
-        let header = &scan.header;
-        let info = ScanInfo {
-            name: name.to_owned(),
-            shape: header.shape(),
-            spacing: header.spacing(),
-            datatype: header.datatype_name().to_owned(),
-            orientation: header.orientation(),
-            notes,
-        };
+        let info = info(name, &scan.header, notes);
         let opened = Some(Opened {
             name: name.to_owned(),
             scan,
+            input,
         });
         match slot {
             Slot::Flair => self.flair = opened,
@@ -138,6 +217,7 @@ impl Case {
     /// Forgets the result, which a new run replaces.
     pub fn drop_result(&mut self) {
         self.fused = None;
+        self.forget_ranking();
     }
 
     /// Takes a result in (one probability a voxel of the prepared head) and gives it back on the FLAIR's own grid, as
@@ -145,7 +225,13 @@ impl Case {
     ///
     /// # Errors
     /// [`CaseError::NoFlair`], [`CaseError::Volume`].
-    pub fn finish(&mut self, prepared: &Prepared, probability: Vec<f32>) -> Result<Vec<u8>, CaseError> {
+    pub fn finish(
+        &mut self,
+        prepared: &Prepared,
+        probability: Vec<f32>,
+        record: Record,
+    ) -> Result<Vec<u8>, CaseError> {
+        self.forget_ranking();
         let flair = self.flair.as_ref().ok_or(CaseError::NoFlair)?;
         let probability = prepared.restore(probability)?;
         let file = nifti::write_float_plain(&prepared.native, &probability.data)?;
@@ -153,7 +239,14 @@ impl Case {
             name: flair.name.clone(),
             header: prepared.native.clone(),
             probability,
-            mask: Vec::new(),
+            record,
+            cut: Cut::default(),
+            mask: Mask {
+                voxels: Vec::new(),
+                lesions: Vec::new(),
+                load_ml: 0.0,
+            },
+            comparison: None,
         });
         Ok(file)
     }
@@ -162,7 +255,12 @@ impl Case {
     ///
     /// # Errors
     /// [`CaseError::NoResult`], [`CaseError::Cut`].
-    pub fn cut(&mut self, threshold: f32, min_lesion_mm3: f64) -> Result<(MaskSummary, &[u8]), CaseError> {
+    pub fn cut(
+        &mut self,
+        threshold: f32,
+        min_lesion_mm3: f64,
+        connectivity: Connectivity,
+    ) -> Result<(MaskSummary, &[u8]), CaseError> {
         let fused = self.fused.as_mut().ok_or(CaseError::NoResult)?;
         // Ranges also refuse what is not a number.
         if !(0.0..=1.0).contains(&threshold) || !(0.0..f64::INFINITY).contains(&min_lesion_mm3) {
@@ -174,27 +272,71 @@ impl Case {
         let cut = Cut {
             threshold,
             min_lesion_mm3,
-            ..Cut::default()
+            connectivity,
         };
-        let mask = mask::cut(&fused.probability, &cut);
-        fused.mask = mask.voxels;
+        fused.mask = mask::cut(&fused.probability, &cut);
+        fused.cut = cut;
+        fused.comparison = None;
         let summary = MaskSummary {
             threshold,
             min_lesion_mm3,
-            load_ml: mask.load_ml,
-            lesions: mask.lesions.len(),
+            load_ml: fused.mask.load_ml,
+            connectivity,
+            lesions: fused.mask.lesions.clone(),
         };
-        Ok((summary, &fused.mask))
+        Ok((summary, &fused.mask.voxels))
     }
 
-    /// Name and bytes of a result as `.nii.gz` in the FLAIR's own grid; the mask is that of the last cut.
+    /// The last cut beside the reference, and where they differ (see [`compare::overlay`]); nothing if one of the two is
+    /// missing.
     ///
     /// # Errors
-    /// [`CaseError::NoResult`], [`CaseError::Volume`].
-    pub fn save(&self, product: Product) -> Result<(String, Vec<u8>), CaseError> {
+    /// [`CaseError::Compare`].
+    pub fn compare(&mut self) -> Result<Option<(Comparison, Vec<u8>)>, CaseError> {
+        let (Some(fused), Some(opened)) = (&mut self.fused, &mut self.reference) else {
+            return Ok(None);
+        };
+        if fused.mask.voxels.is_empty() {
+            return Ok(None);
+        }
+        let comparer = match &mut opened.comparer {
+            Some(comparer) => comparer,
+            none => none.insert(Comparer::new(&fused.probability, &opened.reference)?),
+        };
+        let comparison = comparer.compare(&fused.probability, &fused.mask, &fused.cut, &opened.reference)?;
+        fused.comparison = Some(comparison.clone());
+        let overlay = compare::overlay(&fused.mask.voxels, &opened.reference.voxels);
+        Ok(Some((comparison, overlay)))
+    }
+
+    /// Name and bytes of a result: images as `.nii.gz` in the FLAIR's own grid, and what `lab segment` writes beside
+    /// them; all of the last cut.
+    ///
+    /// # Errors
+    /// [`CaseError::NoResult`], [`CaseError::Volume`], [`CaseError::Report`].
+    pub fn save(&mut self, product: Product) -> Result<(String, Vec<u8>), CaseError> {
+        let fresh = self
+            .fused
+            .as_ref()
+            .is_some_and(|fused| fused.comparison.is_some());
+        if matches!(product, Product::Report | Product::Lesions) && !fresh {
+            // The comparison may have been put off while a slider moved.
+            self.compare()?;
+        }
         let fused = self.fused.as_ref().ok_or(CaseError::NoResult)?;
         let (output, bytes) = match product {
-            Product::Mask => (Output::Mask, nifti::write_mask(&fused.header, &fused.mask)?),
+            Product::Report => (Output::Report, self.report(fused)?),
+            Product::Lesions => {
+                let (verdicts, missed) = fused.comparison.as_ref().map_or((&[][..], &[][..]), |found| {
+                    (&found.verdicts[..], &found.missed[..])
+                });
+                let csv = table::csv(&fused.mask.lesions, verdicts, missed);
+                (Output::Lesions, csv.into_bytes())
+            }
+            Product::Mask => (
+                Output::Mask,
+                nifti::write_mask(&fused.header, &fused.mask.voxels)?,
+            ),
             Product::Probability => (
                 Output::Probability,
                 nifti::write_float(&fused.header, &fused.probability.data)?,
@@ -203,10 +345,55 @@ impl Case {
         Ok((names::output(&fused.name, output), bytes))
     }
 
+    fn report(&self, fused: &Fused) -> Result<Vec<u8>, CaseError> {
+        let flair = self.flair.as_ref().ok_or(CaseError::NoFlair)?;
+        let record = fused.record.clone();
+        let scans = [Some(flair), self.t1.as_ref()].into_iter().flatten();
+        let mut notes: Vec<String> = scans.flat_map(|opened| opened.scan.notes.clone()).collect();
+        notes.extend(record.notes);
+        let compared = |(comparison, opened): (&Comparison, &OpenedReference)| Compared {
+            reference: opened.input.clone(),
+            notes: opened.reference.notes.clone(),
+            comparison: comparison.clone(),
+        };
+        let report = Report {
+            format: report::FORMAT,
+            software: Software::this(),
+            intended_use: RESEARCH_ONLY.to_owned(),
+            flair: flair.input.clone(),
+            t1: self.t1.as_ref().map(|t1| t1.input.clone()),
+            model: record.model,
+            engine: record.engine,
+            settings: record.settings,
+            cut: fused.cut,
+            result: Findings::of(&fused.mask, record.patches),
+            comparison: fused
+                .comparison
+                .as_ref()
+                .zip(self.reference.as_ref())
+                .map(compared),
+            timings: record.timings,
+            notes,
+        };
+        serde_json::to_vec_pretty(&report).map_err(|e| CaseError::Report(e.to_string()))
+    }
+
     /// True if a T1 is open.
     #[must_use]
     pub fn has_t1(&self) -> bool {
         self.t1.is_some()
+    }
+}
+
+/// A file for a person.
+fn info(name: &str, header: &Header, notes: Vec<String>) -> ScanInfo {
+    ScanInfo {
+        name: name.to_owned(),
+        shape: header.shape(),
+        spacing: header.spacing(),
+        datatype: header.datatype_name().to_owned(),
+        orientation: header.orientation(),
+        notes,
     }
 }
 
@@ -243,7 +430,139 @@ mod tests {
         let prepared = case.prepared().unwrap();
         let grid = case.native().unwrap().clone();
         let conformed = Volume { grid, data }.to_closest_ras();
-        case.finish(&prepared, conformed.data).unwrap();
+        let record = Record {
+            model: report::Model {
+                name: "toy".into(),
+                sha256: "0".into(),
+            },
+            engine: "CPU".into(),
+            settings: Settings::default(),
+            patches: 8,
+            notes: vec!["A note.".into()],
+            timings: report::Timings::default(),
+        };
+        case.finish(&prepared, conformed.data, record).unwrap();
+    }
+
+    fn cut(
+        case: &mut Case,
+        threshold: f32,
+        min_lesion_mm3: f64,
+    ) -> Result<(MaskSummary, Vec<u8>), CaseError> {
+        let (summary, mask) = case.cut(threshold, min_lesion_mm3, Connectivity::Eighteen)?;
+        Ok((summary, mask.to_vec()))
+    }
+
+    /// A result with a lesion of 3 voxels and one of 1.
+    fn two_lesions(case: &mut Case) -> Vec<f32> {
+        open(case, Slot::Flair, 0.0).unwrap();
+        let mut probability = vec![0.1; case.native().unwrap().len()];
+        probability[500..503].fill(0.9);
+        probability[900] = 0.6;
+        finish(case, probability.clone());
+        probability
+    }
+
+    /// A mask on the FLAIR's grid with lesions at these voxels.
+    fn mask_file(lesion: &[usize]) -> Vec<u8> {
+        let header = nifti::read(&scan(0.0), &Limits::PAGE).unwrap().header;
+        let mut mask = vec![0_u8; 12 * 14 * 10];
+        lesion.iter().for_each(|&at| mask[at] = 1);
+        nifti::write_mask(&header, &mask).unwrap()
+    }
+
+    #[test]
+    fn a_reference_is_compared_and_reported_as_lab_does() {
+        let mut case = Case::default();
+        let file = mask_file(&[501, 502, 503, 1200]);
+        assert_eq!(
+            case.open_reference("m.nii.gz", &file, &Limits::PAGE).unwrap_err(),
+            CaseError::NoFlair
+        );
+        let probability = two_lesions(&mut case);
+        assert_eq!(case.compare().unwrap(), None, "neither mask nor reference");
+        cut(&mut case, 0.5, 0.0).unwrap();
+        case.open_reference("m.nii.gz", &file, &Limits::PAGE).unwrap();
+        let (comparison, overlay) = case.compare().unwrap().unwrap();
+        let counts = comparison.evaluation.voxels;
+        assert_eq!(
+            [
+                counts.true_positives,
+                counts.false_positives,
+                counts.false_negatives
+            ],
+            [2, 2, 2]
+        );
+        assert_eq!((overlay[500], overlay[501], overlay[503]), (2, 1, 3));
+
+        // `lab evaluate` on the saved probability and the same mask.
+        let reference: Vec<bool> = (0..probability.len())
+            .map(|i| [501, 502, 503, 1200].contains(&i))
+            .collect();
+        let settings = crate::metrics::Settings::default();
+        let volume = case.native().unwrap().voxel_volume();
+        let expected =
+            crate::metrics::evaluate(&reference, &probability, [12, 14, 10], volume, &settings).unwrap();
+        assert_eq!(comparison.evaluation, expected);
+
+        let (name, bytes) = case.save(Product::Report).unwrap();
+        assert_eq!(name, "sub-01_desc-lesion_report.json");
+        let text = String::from_utf8(bytes).unwrap();
+        let report: Report = serde_json::from_str(&text).unwrap();
+        let written = report.comparison.unwrap().comparison;
+        assert_eq!(
+            (&written.verdicts, written.missed.len()),
+            (&comparison.verdicts, 1)
+        );
+        assert_eq!(written.evaluation.isbi, expected.isbi);
+        // Reading JSON may cost a float its last bit.
+        let areas = written.evaluation.apr.zip(expected.apr).unwrap();
+        assert!((areas.0 - areas.1).abs() < 1e-15, "{areas:?}");
+        assert_eq!(report.flair.sha256, report::sha256(&scan(0.0)));
+        assert_eq!((report.result.lesions, report.result.patches), (2, 8));
+        assert!(
+            !text.contains("sub-01") && !text.contains(".nii"),
+            "a report names no file: {text}"
+        );
+        let (name, bytes) = case.save(Product::Lesions).unwrap();
+        assert_eq!(name, "sub-01_desc-lesion_lesions.csv");
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(
+            text.contains("1,mask,TP,3") && text.contains("2,mask,FP,1") && text.contains("reference,FN,1")
+        );
+
+        // A later cut is compared before it is written, even if nobody asked for it.
+        cut(&mut case, 0.7, 0.0).unwrap();
+        let text = String::from_utf8(case.save(Product::Lesions).unwrap().1).unwrap();
+        assert!(text.contains("1,mask,TP,3") && !text.contains("FP"), "{text}");
+        case.clear_reference();
+        let text = String::from_utf8(case.save(Product::Lesions).unwrap().1).unwrap();
+        assert!(text.contains("1,mask,,3") && !text.contains("FN"), "{text}");
+    }
+
+    #[test]
+    fn a_reference_goes_with_its_flair_and_stays_when_the_t1_changes() {
+        let mut case = Case::default();
+        two_lesions(&mut case);
+        cut(&mut case, 0.5, 0.0).unwrap();
+        case.open_reference("m", &mask_file(&[501]), &Limits::PAGE)
+            .unwrap();
+        assert!(case.compare().unwrap().is_some());
+        assert!(
+            matches!(
+                case.open_reference("m", &scan(0.0), &Limits::PAGE),
+                Err(CaseError::Compare(CompareError::NotAMask { .. }))
+            ),
+            "a scan is no mask"
+        );
+        assert_eq!(case.compare().unwrap(), None, "and the one before is gone");
+        case.open_reference("m", &mask_file(&[501]), &Limits::PAGE)
+            .unwrap();
+        case.clear(Slot::T1);
+        assert!(case.reference.is_some());
+        case.clear(Slot::Flair);
+        assert!(case.reference.is_none());
     }
 
     #[test]
@@ -293,20 +612,15 @@ mod tests {
     #[test]
     fn results_are_saved_on_the_grid_of_the_flair() {
         let mut case = Case::default();
-        assert_eq!(case.cut(0.5, 0.0).unwrap_err(), CaseError::NoResult);
+        assert_eq!(cut(&mut case, 0.5, 0.0).unwrap_err(), CaseError::NoResult);
         assert_eq!(case.save(Product::Mask).unwrap_err(), CaseError::NoResult);
-        open(&mut case, Slot::Flair, 0.0).unwrap();
+        let probability = two_lesions(&mut case);
         let native = case.native().unwrap().clone();
-        let mut probability = vec![0.1; native.len()];
-        // Two lesions: one of 3 voxels (3 mm3), one of 1.
-        probability[500..503].fill(0.9);
-        probability[900] = 0.6;
-        finish(&mut case, probability.clone());
-        let (summary, mask) = case.cut(0.5, 0.0).unwrap();
-        assert_eq!((summary.lesions, summary.load_ml), (2, 0.004));
+        let (summary, mask) = cut(&mut case, 0.5, 0.0).unwrap();
+        assert_eq!((summary.lesions.len(), summary.load_ml), (2, 0.004));
         assert_eq!(mask.iter().filter(|v| **v == 1).count(), 4);
-        let (summary, _) = case.cut(0.5, 2.0).unwrap();
-        assert_eq!((summary.lesions, summary.load_ml), (1, 0.003));
+        let (summary, _) = cut(&mut case, 0.5, 2.0).unwrap();
+        assert_eq!((summary.lesions.len(), summary.load_ml), (1, 0.003));
 
         let (name, bytes) = case.save(Product::Mask).unwrap();
         assert_eq!(name, "sub-01_desc-lesion_mask.nii.gz");
@@ -336,7 +650,7 @@ mod tests {
             (0.5, f64::NAN),
         ] {
             assert!(
-                matches!(case.cut(threshold, least), Err(CaseError::Cut { .. })),
+                matches!(cut(&mut case, threshold, least), Err(CaseError::Cut { .. })),
                 "{threshold} {least}"
             );
         }
@@ -349,7 +663,7 @@ mod tests {
             open(&mut case, Slot::Flair, 0.0).unwrap();
             finish(&mut case, vec![0.5; 12 * 14 * 10]);
             open(&mut case, slot, 0.0).unwrap();
-            assert_eq!(case.cut(0.5, 0.0).unwrap_err(), CaseError::NoResult);
+            assert_eq!(cut(&mut case, 0.5, 0.0).unwrap_err(), CaseError::NoResult);
         }
     }
 }

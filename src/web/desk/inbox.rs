@@ -40,15 +40,28 @@ impl<F> Inbox<F> {
             ToDesk::Open { slot } | ToDesk::Clear { slot } => {
                 matches!(old, ToDesk::Segment(_)) || opens(old) == Some(*slot)
             }
+            ToDesk::Reference { .. } | ToDesk::ClearReference => matches!(old, ToDesk::Reference { .. }),
             ToDesk::Save(_) => false,
         };
         self.queue.retain(|(old, _)| !superseded(old));
         let effect = match &message {
             ToDesk::Cancel | ToDesk::Segment(_) | ToDesk::Open { .. } | ToDesk::Clear { .. } => Effect::Stop,
-            ToDesk::Cut { .. } | ToDesk::Plan(_) | ToDesk::Save(_) => Effect::None,
+            ToDesk::Cut { .. }
+            | ToDesk::Plan(_)
+            | ToDesk::Save(_)
+            | ToDesk::Reference { .. }
+            | ToDesk::ClearReference => Effect::None,
         };
         self.queue.push_back((message, beside));
         effect
+    }
+
+    /// True if another cut waits, so that what follows from the present one would be thrown away.
+    #[must_use]
+    pub fn has_cut(&self) -> bool {
+        self.queue
+            .iter()
+            .any(|(message, _)| matches!(message, ToDesk::Cut { .. }))
     }
 
     /// The next message.
@@ -67,6 +80,7 @@ fn opens(message: &ToDesk) -> Option<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::components::Connectivity;
     use crate::web::messages::{EngineChoice, Product, SegmentSettings};
 
     fn settings(model: &str) -> SegmentSettings {
@@ -92,6 +106,7 @@ mod tests {
         ToDesk::Cut {
             threshold,
             min_lesion_mm3: 3.0,
+            connectivity: Connectivity::Eighteen,
         }
     }
 
@@ -116,6 +131,21 @@ mod tests {
             left(&[open(Slot::T1), ToDesk::Clear { slot: Slot::T1 }]),
             [ToDesk::Clear { slot: Slot::T1 }]
         );
+    }
+
+    #[test]
+    fn a_reference_stops_nothing_and_only_the_last_is_read() {
+        let reference = |number| ToDesk::Reference { number };
+        let segment = ToDesk::Segment(settings("a"));
+        assert_eq!(
+            left(&[segment.clone(), reference(1), reference(2)]),
+            [segment.clone(), reference(2)]
+        );
+        let mut inbox = Inbox::default();
+        assert_eq!(inbox.put(reference(1), ()), Effect::None);
+        assert!(!inbox.has_cut());
+        inbox.put(cut(0.1), ());
+        assert!(inbox.has_cut());
     }
 
     #[test]

@@ -28,6 +28,7 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{DedicatedWorkerGlobalScope, File, MessageEvent};
 
+use crate::volume::components::Connectivity;
 use crate::web::channel::{self, ChannelError, Parcel};
 use crate::web::messages::{FromDesk, Slot, ToDesk};
 
@@ -83,6 +84,7 @@ struct Beside {
 struct LastCut {
     threshold: f32,
     min_lesion_mm3: f64,
+    connectivity: Connectivity,
 }
 
 struct Desk {
@@ -155,15 +157,32 @@ impl Desk {
             ToDesk::Cut {
                 threshold,
                 min_lesion_mm3,
+                connectivity,
             } => {
-                self.cut.set(Some(LastCut {
+                let cut = LastCut {
                     threshold,
                     min_lesion_mm3,
-                }));
-                self.cut(case, threshold, min_lesion_mm3);
+                    connectivity,
+                };
+                self.cut.set(Some(cut));
+                self.cut(case, cut);
+                // Scores take longer than the mask: the last of many cuts will do.
+                breathe().await;
+                if !self.inbox.borrow().has_cut() {
+                    self.compare(case);
+                }
             }
+            ToDesk::Reference { number } => {
+                let answer = match self.open_reference(file).await {
+                    Ok(info) => FromDesk::ReferenceOpened { number, info },
+                    Err(problem) => FromDesk::ReferenceRefused { number, problem },
+                };
+                self.say(case, answer);
+                self.compare(case);
+            }
+            ToDesk::ClearReference => self.case.borrow_mut().clear_reference(),
             ToDesk::Save(product) => {
-                let saved = self.case.borrow().save(product);
+                let saved = self.case.borrow_mut().save(product);
                 match saved {
                     Ok((name, bytes)) => {
                         self.hand_over(case, FromDesk::Saved { name }, channel::bytes_out(&bytes));
@@ -177,6 +196,24 @@ impl Desk {
     async fn open(&self, slot: Slot, file: Option<File>) -> Result<crate::web::messages::ScanInfo, String> {
         // Whatever comes of it, the scan before is no longer meant.
         self.case.borrow_mut().clear(slot);
+        let (name, bytes) = self.read(file).await?;
+        self.case
+            .borrow_mut()
+            .open(slot, &name, bytes, &self.memory.scan_limits())
+            .map_err(|e| e.to_string())
+    }
+
+    async fn open_reference(&self, file: Option<File>) -> Result<crate::web::messages::ScanInfo, String> {
+        self.case.borrow_mut().clear_reference();
+        let (name, bytes) = self.read(file).await?;
+        self.case
+            .borrow_mut()
+            .open_reference(&name, &bytes, &self.memory.scan_limits())
+            .map_err(|e| e.to_string())
+    }
+
+    /// Name and bytes of a file that is not too large.
+    async fn read(&self, file: Option<File>) -> Result<(String, Vec<u8>), String> {
         let file = file.ok_or("No file came with the request to open one. Choose the file again.")?;
         let limits = self.memory.scan_limits();
         // A file's size is a whole number of bytes, exact in a double.
@@ -186,17 +223,27 @@ impl Desk {
                 "The browser could not read the file ({reason}). It may have been moved; choose it again."
             )
         })?;
-        self.case
-            .borrow_mut()
-            .open(slot, &file.name(), bytes, &limits)
-            .map_err(|e| e.to_string())
+        Ok((file.name(), bytes))
     }
 
     /// Cuts the result and shows the mask.
-    fn cut(&self, case: Option<u32>, threshold: f32, min_lesion_mm3: f64) {
+    fn cut(&self, case: Option<u32>, cut: LastCut) {
         let mut open = self.case.borrow_mut();
-        match open.cut(threshold, min_lesion_mm3) {
+        match open.cut(cut.threshold, cut.min_lesion_mm3, cut.connectivity) {
             Ok((summary, mask)) => self.hand_over(case, FromDesk::Mask(summary), channel::bytes_out(mask)),
+            Err(problem) => self.fail(case, &problem),
+        }
+    }
+
+    /// Compares the newest mask with the reference, if there are both.
+    fn compare(&self, case: Option<u32>) {
+        let compared = self.case.borrow_mut().compare();
+        match compared {
+            Ok(None) => {}
+            Ok(Some((comparison, overlay))) => {
+                let comparison = FromDesk::Compared(Box::new(comparison));
+                self.hand_over(case, comparison, channel::bytes_out(&overlay));
+            }
             Err(problem) => self.fail(case, &problem),
         }
     }

@@ -15,6 +15,9 @@ const ENGINE_BYTES: u64 = 192 << 20;
 /// What the desk needs from a model card (`card.json`); cards hold much more, for people.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Card {
+    /// The model's name; its folder's will do.
+    #[serde(default)]
+    pub name: Option<String>,
     /// The network's configuration, handed to the engine as it is.
     pub config: Value,
     /// Patch side in voxels that the network was trained on.
@@ -112,7 +115,9 @@ impl Card {
         (bytes as f64 * (patch as f64 / side as f64).powi(3)) as u64
     }
 
-    fn hash(&self) -> Option<&str> {
+    /// SHA-256 of the weights in hexadecimal; a card that was read has one.
+    #[must_use]
+    pub fn hash(&self) -> Option<&str> {
         self.weights
             .as_ref()
             .and_then(|w| w.sha256.as_deref())

@@ -9,13 +9,16 @@ use wasm_bindgen_futures::spawn_local;
 use web_time::Instant;
 
 use super::bench::{Model, Team};
+use super::case::Record;
 use super::choice::{Choice, Gpu, choose};
 use super::estimate::Workload;
 use super::pool::Event;
 use super::{Desk, LastCut, breathe, browser};
 use crate::pipeline::memory::estimate;
+use crate::pipeline::report;
 use crate::pipeline::{self, Head, Predictor, Prepared, Run, Settings, Stage};
 use crate::tiling::{Plan as Tiles, Window};
+use crate::volume::components::Connectivity;
 use crate::web::channel;
 use crate::web::messages::{EngineChoice, EngineKind, FromDesk, Plan, Progress, SegmentSettings};
 
@@ -30,6 +33,7 @@ const REST_MS: u32 = 120_000;
 const FIRST_CUT: LastCut = LastCut {
     threshold: 0.5,
     min_lesion_mm3: 3.0,
+    connectivity: Connectivity::Eighteen,
 };
 
 /// Everything that is decided before the first patch.
@@ -106,6 +110,7 @@ impl Desk {
         let start = Instant::now();
         let stage = |stage| self.say(case, progress(pipeline::Progress::of(stage), None));
         let mut setup = self.setup(asked, stage).await?;
+        let prepared_in = start.elapsed().as_secs_f64();
         let pool = self.bench.pool(&setup.model, setup.team);
         let desk = self.clone();
         let workload = setup.workload(EngineKind::Cpu);
@@ -149,15 +154,11 @@ impl Desk {
 
         stage(Stage::Fusing);
         breathe().await;
+        let segmented_in = start.elapsed().as_secs_f64() - prepared_in;
         let done = run.finish().map_err(|e| e.to_string())?;
         let mut notes = prepared.notes.clone();
         notes.extend(setup.choice.warning.take());
         notes.extend(done.notes);
-        let file = self
-            .case
-            .borrow_mut()
-            .finish(&prepared, done.probability)
-            .map_err(|e| e.to_string())?;
         let mut plan = setup.plan;
         if plan.engine != pool.kind() {
             plan.engine = pool.kind();
@@ -167,6 +168,26 @@ impl Desk {
                 pool.gpu_failed().unwrap_or_default()
             );
         }
+        let record = Record {
+            model: setup.model.in_report(),
+            engine: match plan.engine {
+                EngineKind::Cpu => format!("CPU, workers in a browser: {}", plan.workers),
+                EngineKind::WebGpu => "WebGPU in a browser".to_owned(),
+            },
+            settings: setup.settings.clone(),
+            patches: done.patches,
+            notes: notes.clone(),
+            timings: report::Timings {
+                prepare: prepared_in,
+                segment: segmented_in,
+                finish: start.elapsed().as_secs_f64() - prepared_in - segmented_in,
+            },
+        };
+        let file = self
+            .case
+            .borrow_mut()
+            .finish(&prepared, done.probability, record)
+            .map_err(|e| e.to_string())?;
         let seconds = start.elapsed().as_secs_f64();
         self.hand_over(
             case,
@@ -177,11 +198,8 @@ impl Desk {
             threshold: setup.model.card.threshold().unwrap_or(FIRST_CUT.threshold),
             ..FIRST_CUT
         };
-        let LastCut {
-            threshold,
-            min_lesion_mm3,
-        } = self.cut.get().unwrap_or(first);
-        self.cut(case, threshold, min_lesion_mm3);
+        self.cut(case, self.cut.get().unwrap_or(first));
+        self.compare(case);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What the desk says.
 
+use std::rc::Rc;
+
 use super::{Desk, Effect, Input, NoticeKind, Outcome, Planning, Run, State};
 use crate::web::messages::{EngineKind, FromDesk, MaskSummary, Progress, ScanInfo, Slot};
 
@@ -13,6 +15,8 @@ impl State {
             }
             FromDesk::Opened { slot, info } => self.opened(case, slot, info),
             FromDesk::Refused { slot, problem } => self.refused(case, slot, problem),
+            FromDesk::ReferenceOpened { number, info } => self.reference_opened(number, info),
+            FromDesk::ReferenceRefused { number, problem } => self.reference_refused(number, problem),
             _ if case.is_some_and(|case| case != self.case) => Vec::new(),
             FromDesk::Planned(plan) => {
                 self.plan = Planning::Known(plan);
@@ -42,12 +46,14 @@ impl State {
                     seconds,
                     notes,
                     mask: None,
+                    comparison: None,
                     asked: None,
                     waiting: true,
                 });
                 vec![Effect::ShowProbability]
             }
             FromDesk::Mask(summary) => self.masked(summary),
+            FromDesk::Compared(comparison) => self.compared(*comparison),
             FromDesk::Saved { name } => vec![Effect::Download(name)],
             FromDesk::Cancelled => {
                 if self.is_running() {
@@ -116,10 +122,11 @@ impl State {
         if outcome.asked.is_none()
             && summary.threshold == cut.threshold
             && summary.min_lesion_mm3 == cut.min_lesion_mm3
+            && summary.connectivity == cut.connectivity
         {
             outcome.asked = Some(cut);
         }
-        outcome.mask = Some(summary);
+        outcome.mask = Some(Rc::new(summary));
         let mut effects = vec![Effect::ShowMask];
         effects.extend(self.ask_cut());
         effects

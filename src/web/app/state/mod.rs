@@ -6,13 +6,18 @@
 mod answers;
 mod link;
 mod notices;
+mod reference;
 mod step;
 #[cfg(test)]
 mod tests;
 
+use std::rc::Rc;
+
 pub use link::Link;
 pub use notices::{Notice, NoticeKind, Notices};
 
+use crate::pipeline::Comparison;
+use crate::volume::components::Connectivity;
 use crate::web::messages::{
     EngineChoice, FromDesk, MaskSummary, Plan, Product, Progress, ScanInfo, SegmentSettings, Slot, ToDesk,
 };
@@ -133,7 +138,9 @@ pub struct Outcome {
     /// Things a person should know about it.
     pub notes: Vec<String>,
     /// The newest mask in numbers; `None` until the first arrives.
-    pub mask: Option<MaskSummary>,
+    pub mask: Option<Rc<MaskSummary>>,
+    /// How the newest mask that was compared with the reference compares; see [`Outcome::verdicts`].
+    pub comparison: Option<Rc<Comparison>>,
     /// The cut the desk was last asked for; `None` while its own first mask is on its way.
     asked: Option<Cut>,
     /// A mask is on its way.
@@ -147,10 +154,12 @@ pub struct Cut {
     pub threshold: f32,
     /// Lesions smaller than this are dropped, in cubic millimetres.
     pub min_lesion_mm3: f64,
+    /// Which voxels belong to one lesion.
+    pub connectivity: Connectivity,
 }
 
 /// A network that ships with the page.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Model {
     /// Directory relative to the page, for example `models/browser`.
     pub path: String,
@@ -160,6 +169,27 @@ pub struct Model {
     pub summary: String,
     /// Threshold its card recommends.
     pub threshold: Option<f32>,
+    /// What its card says to people.
+    pub card: Rc<ModelCard>,
+}
+
+/// What a model's card says to people; what is missing there is empty here.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct ModelCard {
+    /// Patients with lesion masks that it was trained on.
+    pub patients: Option<usize>,
+    /// Trainable parameters.
+    pub parameters: Option<u64>,
+    /// SHA-256 of the weights.
+    pub sha256: String,
+    /// Figures on data that it was not trained on, one sentence each.
+    pub held_out: Vec<String>,
+    /// Where it is known to fail, one sentence each.
+    pub known_failures: Vec<String>,
+    /// Its licence.
+    pub licence: String,
+    /// What to cite.
+    pub cite: Vec<String>,
 }
 
 /// The two cases that ship with the page.
@@ -180,6 +210,8 @@ pub enum Display {
     Mask,
     /// The fused probability from the threshold up.
     Probability,
+    /// Where mask and reference agree and differ.
+    Comparison,
     /// Nothing.
     None,
 }
@@ -254,6 +286,16 @@ pub enum Action {
     DroppedTooMany(usize),
     /// Remove a scan.
     Remove(Slot),
+    /// A reference mask was chosen.
+    PickedReference(FileCard),
+    /// Remove the reference mask.
+    RemoveReference,
+    /// Compare with the lesions that the open sample is known to have.
+    OpenSampleReference,
+    /// Look at this place, in world millimetres.
+    GoTo([f64; 3]),
+    /// Which voxels belong to one lesion.
+    Connect(Connectivity),
     /// Which sample the button opens.
     ChooseSample(Sample),
     /// Open that sample.
@@ -349,6 +391,12 @@ pub enum Effect {
     ShowProbability,
     /// The message's buffer is the mask: show it.
     ShowMask,
+    /// The message's buffer is the comparison of mask and reference: show it.
+    ShowComparison,
+    /// Fetch a sample's reference mask.
+    FetchReference(Sample),
+    /// Move the crosshair there, in world millimetres.
+    GoTo([f64; 3]),
     /// Draw the overlay as the state says.
     Restyle,
     /// Draw the scan with the state's window.
@@ -368,6 +416,8 @@ pub struct State {
     pub flair: Input,
     /// T1 input.
     pub t1: Input,
+    /// Reference mask; its `case` counts reference masks.
+    pub reference: Input,
     /// Sample the button opens.
     pub sample: Sample,
     /// A sample's files are on their way.
@@ -390,6 +440,8 @@ pub struct State {
     pub notices: Notices,
     /// Counts every change of the inputs.
     case: u32,
+    /// Counts the reference masks that were sent.
+    references: u32,
     /// Deaths of the desk since it last did something useful.
     deaths: u32,
     /// What the last address asked for that could not be done yet.
@@ -402,6 +454,7 @@ impl Default for State {
             desk: Desk::default(),
             flair: Input::default(),
             t1: Input::default(),
+            reference: Input::default(),
             sample: Sample::default(),
             fetching: false,
             shown_sample: None,
@@ -419,10 +472,12 @@ impl Default for State {
             cut: Cut {
                 threshold: 0.5,
                 min_lesion_mm3: 3.0,
+                connectivity: Connectivity::Eighteen,
             },
             look: Look::default(),
             notices: Notices::default(),
             case: 0,
+            references: 0,
             deaths: 0,
             wanted: link::Wanted::default(),
         }

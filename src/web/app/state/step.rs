@@ -34,6 +34,21 @@ impl State {
                 self.sample = sample;
                 Vec::new()
             }
+            Action::PickedReference(file) => self.open_reference(file),
+            Action::RemoveReference => {
+                let mut effects = self.remove_reference();
+                effects.push(self.keep_files());
+                effects
+            }
+            Action::OpenSampleReference => {
+                let sample = self.shown_sample;
+                sample.map(Effect::FetchReference).into_iter().collect()
+            }
+            Action::GoTo(place) => vec![Effect::GoTo(place)],
+            Action::Connect(connectivity) => {
+                self.cut.connectivity = connectivity;
+                self.ask_cut()
+            }
             Action::OpenSample => {
                 self.forget_link();
                 self.open_sample()
@@ -184,6 +199,9 @@ impl State {
         let mut effects = self.end_result();
         // Another patient's FLAIR must not meet the last one's T1.
         let new_flair = files.iter().any(|(slot, _)| *slot == Slot::Flair);
+        if new_flair {
+            effects.extend(self.remove_reference());
+        }
         if new_flair && self.flair.file().is_some() && self.t1.file().is_some() {
             effects.extend(self.forget(Slot::T1));
             if files.iter().all(|(slot, _)| *slot != Slot::T1) {
@@ -221,6 +239,9 @@ impl State {
         self.forget_link();
         self.shown_sample = None;
         let mut effects = self.end_result();
+        if slot == Slot::Flair {
+            effects.extend(self.remove_reference());
+        }
         effects.extend(self.forget(slot));
         effects.push(self.keep_files());
         effects.extend(self.ask_plan());
@@ -260,7 +281,7 @@ impl State {
     }
 
     pub(super) fn keep_files(&self) -> Effect {
-        let ids = [&self.flair, &self.t1]
+        let ids = [&self.flair, &self.t1, &self.reference]
             .into_iter()
             .filter_map(|input| input.file().map(|file| file.id));
         Effect::KeepFiles(ids.collect())
@@ -335,10 +356,12 @@ impl State {
         let Cut {
             threshold,
             min_lesion_mm3,
+            connectivity,
         } = cut;
         vec![self.send(ToDesk::Cut {
             threshold,
             min_lesion_mm3,
+            connectivity,
         })]
     }
 
@@ -404,6 +427,7 @@ impl State {
                 other => *self.input_mut(slot) = other,
             }
         }
+        effects.extend(self.reopen_reference());
         effects.push(self.keep_files());
         effects
     }

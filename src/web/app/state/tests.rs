@@ -1,4 +1,6 @@
 use super::*;
+use crate::pipeline::{Comparer, Cut as PipelineCut, Reference, mask::cut as cut_mask};
+use crate::volume::{Grid, Volume};
 use crate::web::messages::EngineKind;
 
 /// The page with a desk that answers, driven step by step.
@@ -19,6 +21,7 @@ impl Bench {
             title: "Browser".into(),
             summary: String::new(),
             threshold: Some(0.4),
+            ..Model::default()
         }]));
         bench.says(None, FromDesk::Ready);
         bench
@@ -121,8 +124,9 @@ fn mask(threshold: f32, min_lesion_mm3: f64) -> MaskSummary {
     MaskSummary {
         threshold,
         min_lesion_mm3,
+        connectivity: Connectivity::Eighteen,
         load_ml: 1.0,
-        lesions: 3,
+        lesions: Vec::new(),
     }
 }
 
@@ -337,6 +341,7 @@ fn only_the_last_threshold_is_asked_for() {
     let first = ToDesk::Cut {
         threshold: 0.5,
         min_lesion_mm3: 3.0,
+        connectivity: Connectivity::Eighteen,
     };
     assert_eq!(bench.sent(), [&first]);
     // The slider moves on while the desk cuts.
@@ -348,6 +353,7 @@ fn only_the_last_threshold_is_asked_for() {
     let last = ToDesk::Cut {
         threshold: 0.8,
         min_lesion_mm3: 9.0,
+        connectivity: Connectivity::Eighteen,
     };
     assert_eq!(bench.sent(), [&last]);
     assert_eq!(
@@ -368,7 +374,8 @@ fn the_desk_s_own_first_cut_is_corrected() {
         bench.sent(),
         [&ToDesk::Cut {
             threshold: 0.4,
-            min_lesion_mm3: 3.0
+            min_lesion_mm3: 3.0,
+            connectivity: Connectivity::Eighteen
         }]
     );
     // Even if the desk rounds what it was asked for, it is not asked again for the same.
@@ -628,6 +635,7 @@ fn follow(link: Link) -> Bench {
         title: "Browser".into(),
         summary: String::new(),
         threshold: Some(0.4),
+        ..Model::default()
     }]));
     bench.says(None, FromDesk::Ready);
     bench.step(Action::SampleArrived(Sample::Head, vec![(Slot::Flair, card(1))]));
@@ -698,4 +706,156 @@ fn a_link_leaves_out_what_is_as_it_comes() {
         ..Link::default()
     }));
     assert_eq!(bench.state.settings.model, "models/browser");
+}
+
+/// A mask of one voxel of two beside a reference of the other, cut at 0.4 as [`Bench::done`] is.
+fn comparison(connectivity: Connectivity) -> Comparison {
+    let grid = Grid {
+        shape: [3, 1, 1],
+        affine: nalgebra::Matrix4::new_scaling(2.0),
+    };
+    let probability = Volume {
+        grid,
+        data: vec![0.9, 0.0, 0.1],
+    };
+    let reference = Reference {
+        voxels: vec![false, false, true],
+        notes: Vec::new(),
+    };
+    let cut = PipelineCut {
+        threshold: 0.4,
+        min_lesion_mm3: 3.0,
+        connectivity,
+    };
+    let mask = cut_mask(&probability, &cut);
+    Comparer::new(&probability, &reference)
+        .unwrap()
+        .compare(&probability, &mask, &cut, &reference)
+        .unwrap()
+}
+
+fn compared() -> FromDesk {
+    FromDesk::Compared(Box::new(comparison(Connectivity::Eighteen)))
+}
+
+#[test]
+fn a_reference_leaves_case_and_result_alone() {
+    let mut bench = Bench::done();
+    let case = bench.now();
+    bench.step(Action::PickedReference(card(9)));
+    assert_eq!(bench.sent(), [&ToDesk::Reference { number: 1 }]);
+    assert!(
+        bench.effects.contains(&Effect::KeepFiles(vec![1, 9])),
+        "{:?}",
+        bench.effects
+    );
+    assert_eq!(bench.now(), case);
+    // Nothing is compared with a mask that was not accepted yet.
+    assert_eq!(bench.says(case, compared()), []);
+    bench.says(
+        case,
+        FromDesk::ReferenceOpened {
+            number: 1,
+            info: info(),
+        },
+    );
+    assert!(bench.state.reference.is_open() && bench.state.outcome().is_some());
+    assert_eq!(
+        bench.says(case, compared()),
+        [Effect::ShowComparison, Effect::Restyle]
+    );
+    assert_eq!(bench.state.look.display, Display::Comparison);
+    // Another overlay that the person chose stays.
+    bench.step(Action::Show(Display::Probability));
+    assert_eq!(bench.says(case, compared()), [Effect::ShowComparison]);
+    bench.step(Action::RemoveReference);
+    assert!(bench.sent().contains(&&ToDesk::ClearReference));
+    assert_eq!(bench.state.outcome().unwrap().comparison, None);
+}
+
+#[test]
+fn of_two_references_only_the_last_counts() {
+    let mut bench = Bench::done();
+    bench.step(Action::PickedReference(card(9)));
+    bench.step(Action::PickedReference(card(10)));
+    bench.says(
+        bench.now(),
+        FromDesk::ReferenceOpened {
+            number: 1,
+            info: info(),
+        },
+    );
+    assert!(bench.state.reference.is_reading());
+    let problem = "This is no mask.".to_owned();
+    bench.says(bench.now(), FromDesk::ReferenceRefused { number: 2, problem });
+    assert!(matches!(&bench.state.reference, Input::Refused { name, .. } if name == "scan10.nii.gz"));
+    assert_eq!(bench.effects, [Effect::KeepFiles(vec![1])]);
+}
+
+#[test]
+fn another_flair_ends_the_reference_and_a_dead_desk_does_not() {
+    let mut bench = Bench::done();
+    bench.step(Action::PickedReference(card(9)));
+    bench.says(
+        bench.now(),
+        FromDesk::ReferenceOpened {
+            number: 1,
+            info: info(),
+        },
+    );
+    bench.step(Action::DeskDied("memory".into()));
+    assert!(
+        bench.sent().contains(&&ToDesk::Reference { number: 2 }),
+        "{:?}",
+        bench.sent()
+    );
+    bench.pick(Slot::Flair, 3);
+    assert_eq!(bench.state.reference, Input::Empty);
+    // The handle of the new scan must still be there when it is sent.
+    let kept = bench.effects.iter().filter_map(|effect| match effect {
+        Effect::KeepFiles(ids) => Some(ids),
+        _ => None,
+    });
+    assert!(
+        kept.clone().count() == 1 && kept.clone().all(|ids| ids.contains(&3)),
+        "{:?}",
+        bench.effects
+    );
+}
+
+#[test]
+fn verdicts_are_those_of_the_mask_on_screen() {
+    let mut bench = Bench::done();
+    bench.step(Action::PickedReference(card(9)));
+    bench.says(
+        bench.now(),
+        FromDesk::ReferenceOpened {
+            number: 1,
+            info: info(),
+        },
+    );
+    let of = |connectivity| {
+        let comparison = comparison(connectivity);
+        Outcome {
+            plan: plan(),
+            seconds: 1.0,
+            notes: Vec::new(),
+            mask: Some(Rc::new(MaskSummary {
+                lesions: comparison
+                    .missed
+                    .iter()
+                    .cycle()
+                    .take(comparison.verdicts.len())
+                    .cloned()
+                    .collect(),
+                ..mask(0.4, 3.0)
+            })),
+            comparison: Some(Rc::new(comparison)),
+            asked: None,
+            waiting: false,
+        }
+    };
+    let fresh = of(Connectivity::Eighteen);
+    assert_eq!(fresh.verdicts(), fresh.comparison.as_ref().unwrap().verdicts);
+    assert!(of(Connectivity::Six).verdicts().is_empty(), "of another cut");
 }
