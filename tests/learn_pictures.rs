@@ -112,7 +112,9 @@ fn painted_beside_real() {
     for i in 0..4 {
         let mut rng = equipoise::learn::random::stream(5, equipoise::learn::random::Purpose::Case, i);
         let origin = if i < 2 { Origin::Painted } else { Origin::Synthetic };
-        heads.push(equipoise::learn::case::draw_head(&mut rng, &material, origin).unwrap());
+        heads.push(
+            equipoise::learn::case::draw_head(&mut rng, &material, &DataConfig::default(), origin).unwrap(),
+        );
     }
     let cases: Vec<Case> = heads
         .into_iter()

@@ -42,7 +42,7 @@ fn patch() {
         let mut rng = stream(7, Purpose::Case, i);
         let origin = [Origin::Real, Origin::Painted, Origin::Synthetic][i as usize % 3];
         let t = cpu();
-        let head = case::draw_head(&mut rng, &material, origin).unwrap();
+        let head = case::draw_head(&mut rng, &material, &DataConfig::default(), origin).unwrap();
         timed(["draw real", "draw painted", "draw synthetic"][i as usize % 3], t);
         let kind = surround::draw(&mut rng, &config.surround);
         let head = if kind == surround::Kind::Head {
@@ -165,7 +165,7 @@ fn levels() {
     for i in 0..18 {
         let mut rng = stream(11, Purpose::Case, i);
         let origin = [Origin::Real, Origin::Painted, Origin::Synthetic][i as usize % 3];
-        let head = case::draw_head(&mut rng, &material, origin).unwrap();
+        let head = case::draw_head(&mut rng, &material, &DataConfig::default(), origin).unwrap();
         let kind = surround::draw(&mut rng, &config.surround);
         let head = if kind == surround::Kind::Head {
             head

@@ -3,6 +3,7 @@
 use super::augment::surround::{self, Kind};
 use super::augment::{acquisition, geometry};
 use super::config::DataConfig;
+use super::confluent;
 use super::field::{self, Shape};
 use super::head::Head;
 use super::material::{Labelled, Material, SHAPE};
@@ -125,12 +126,24 @@ fn draw_origin(rng: &mut impl Rng, config: &DataConfig) -> Origin {
 }
 
 /// A head before augmentation: real, painted or synthetic; `None` without material for it.
-pub fn draw_head(rng: &mut impl Rng, material: &Material, origin: Origin) -> Option<Head> {
+pub fn draw_head(
+    rng: &mut impl Rng,
+    material: &Material,
+    config: &DataConfig,
+    origin: Origin,
+) -> Option<Head> {
+    // What lies around the ventricles comes first: the rest keeps its distance.
+    let grow = |rng: &mut _, plan: &mut Plan<'_>, tissue: &[u8]| {
+        if random::chance(rng, config.confluent) {
+            confluent::grow(rng, plan, tissue, &material.ventricles);
+        }
+    };
     match origin {
         Origin::Real => material.labelled.choose(rng).map(head_of),
         Origin::Painted => {
             let patient = material.labelled.choose(rng)?;
             let mut plan = Plan::new(SHAPE, &patient.allowed, &patient.mask);
+            grow(rng, &mut plan, &patient.tissue);
             plan_lesions(rng, &mut plan, material);
             let mut head = head_of(patient);
             paint_lesions(rng, &mut head, &plan.lesions);
@@ -152,6 +165,7 @@ pub fn draw_head(rng: &mut impl Rng, material: &Material, origin: Origin) -> Opt
             let (tissue, allowed) = maps.choose(rng)?;
             let mut head = synth::draw(rng, tissue, SHAPE);
             let mut plan = Plan::new(SHAPE, allowed, &vec![false; field::len(SHAPE)]);
+            grow(rng, &mut plan, tissue);
             plan_lesions(rng, &mut plan, material);
             paint_lesions(rng, &mut head, &plan.lesions);
             Some(head)
@@ -172,7 +186,7 @@ pub fn make_from(
     config: &DataConfig,
     origin: Origin,
 ) -> Option<Case> {
-    let head = draw_head(rng, material, origin)?;
+    let head = draw_head(rng, material, config, origin)?;
     let kind = surround::draw(rng, &config.surround);
     // What lies far outside the brain costs time and says nothing, unless it is to be painted.
     let head = if kind == Kind::Head {

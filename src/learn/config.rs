@@ -12,6 +12,8 @@ pub struct DataConfig {
     pub side: usize,
     /// What cases are made of.
     pub mix: Mix,
+    /// Probability that a made case gets confluent lesions around its ventricles ([`confluent`](super::confluent)).
+    pub confluent: f64,
     /// Which patches are taken from a case.
     pub selection: Selection,
     /// Shape and place of a whole head.
@@ -22,6 +24,9 @@ pub struct DataConfig {
     pub surround: Surround,
     /// What is done to a patch after normalisation.
     pub patch: PatchAugmentation,
+    /// Patches over which the degradations of [`DataConfig::acquisition`] and [`DataConfig::surround`] grow from never to their
+    /// probabilities: up to the first of the two all is clean, from the second on all is as configured.
+    pub harden: [u64; 2],
     /// Number of cases that patches are drawn from at any one time.
     pub cases_alive: usize,
     /// Number of patches taken from a case before another takes its place.
@@ -33,14 +38,45 @@ impl Default for DataConfig {
         Self {
             side: 64,
             mix: Mix::default(),
+            confluent: 0.35,
             selection: Selection::default(),
             geometry: Geometry::default(),
             acquisition: Acquisition::default(),
             surround: Surround::default(),
             patch: PatchAugmentation::default(),
+            harden: [0, 0],
             cases_alive: 8,
             patches_per_case: 24,
         }
+    }
+}
+
+impl DataConfig {
+    /// The configuration of a case whose first patch is number `counter` ([`DataConfig::harden`]).
+    #[must_use]
+    pub fn at(&self, counter: u64) -> Self {
+        let [from, until] = self.harden;
+        let share = if counter >= until {
+            1.0
+        } else {
+            counter.saturating_sub(from) as f64 / (until - from.min(until)).max(1) as f64
+        };
+        let mut config = self.clone();
+        let Acquisition {
+            grey,
+            thick,
+            blur,
+            bias,
+            gamma,
+            noise,
+            crop,
+            ..
+        } = &mut config.acquisition;
+        let Surround { head, residue } = &mut config.surround;
+        for probability in [grey, thick, blur, bias, gamma, noise, crop, head, residue] {
+            *probability *= share;
+        }
+        config
     }
 }
 
@@ -180,7 +216,7 @@ impl Default for Acquisition {
     fn default() -> Self {
         Self {
             grey: 0.6,
-            grey_strength: 0.08,
+            grey_strength: 0.06,
             thick: 0.5,
             thickness: [1.5, 5.0],
             axial: 0.75,
@@ -246,6 +282,22 @@ impl Default for PatchAugmentation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn degradations_grow_to_what_is_configured() {
+        let config = DataConfig {
+            harden: [100, 300],
+            ..DataConfig::default()
+        };
+        let thick = |counter| config.at(counter).acquisition.thick;
+        assert_eq!(
+            [thick(0), thick(100), thick(200), thick(300)],
+            [0.0, 0.0, 0.25, 0.5]
+        );
+        assert_eq!(config.at(50).surround.head, 0.0);
+        assert_eq!(config.at(400), config);
+        assert_eq!(DataConfig::default().at(0), DataConfig::default());
+    }
 
     #[test]
     fn survives_json_and_fills_in_what_is_left_out() -> Result<(), serde_json::Error> {

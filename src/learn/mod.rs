@@ -8,6 +8,7 @@ pub mod anatomy;
 pub mod augment;
 pub mod case;
 pub mod config;
+pub mod confluent;
 pub mod field;
 pub mod head;
 pub mod lesions;

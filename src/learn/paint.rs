@@ -35,6 +35,9 @@ pub fn expected_ratio(mm3: f32) -> [f32; 2] {
     [low.1, low.2]
 }
 
+/// A lesion larger than this is never missed for its contrast; its edge and texture vary more.
+const VISIBLE_MM3: f32 = 300.0;
+
 /// The profile of a lesion's edge.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Edge {
@@ -86,21 +89,38 @@ impl Appearance {
         let t1_noise = -0.3 * flair_noise + 0.95 * random::normal(rng, 0.0, 1.0);
         let flair = 1.0 + contrast[0] * (flair - 1.0) + 0.07 * flair_noise;
         let t1 = 1.0 + contrast[1] * (t1 - 1.0) + 0.08 * t1_noise;
+        // Raters draw a large lesion because they see it.
+        let least = if mm3 > VISIBLE_MM3 { 1.15 } else { 1.08 };
+        let patchy = mm3 > VISIBLE_MM3 && random::chance(rng, 0.4);
         let look = |rng: &mut _, ratio: f32, core: f32, most: f32| Look {
             ratio,
             core,
-            texture: random::between(rng, 0.02, most),
-            grain: random::between(rng, 0.7, 1.6),
+            texture: random::between(rng, 0.02, if patchy { 1.5 * most } else { most }),
+            grain: if patchy {
+                random::between(rng, 1.6, 4.0)
+            } else {
+                random::between(rng, 0.7, 1.6)
+            },
             keep: random::between(rng, 0.3, 0.9),
         };
-        let (flair_core, t1_core) = (random::between(rng, -0.3, 0.2), random::between(rng, 0.0, 0.9));
+        let blurred = mm3 > VISIBLE_MM3 && random::chance(rng, 0.3);
+        // In the middle of an old, large lesion little tissue is left: in T1 it nears fluid, and in FLAIR it is less bright.
+        let (flair_core, t1_core) = if mm3 > VISIBLE_MM3 {
+            (random::between(rng, -0.6, 0.2), random::between(rng, 0.0, 2.5))
+        } else {
+            (random::between(rng, -0.3, 0.2), random::between(rng, 0.0, 0.9))
+        };
         Self {
             edge: Edge {
                 inset: random::normal(rng, 0.4, 0.12).clamp(0.0, 0.7),
-                softness: random::between(rng, 0.4, 0.8),
+                softness: if blurred {
+                    random::between(rng, 0.8, 1.4)
+                } else {
+                    random::between(rng, 0.4, 0.8)
+                },
             },
             looks: [
-                look(rng, flair.max(1.08), flair_core, 0.10),
+                look(rng, flair.max(least), flair_core, 0.10),
                 look(rng, t1.clamp(0.3, 1.05), t1_core, 0.06),
             ],
         }

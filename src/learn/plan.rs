@@ -50,6 +50,22 @@ impl<'a> Plan<'a> {
         plan
     }
 
+    /// Shape of the head.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Plans a lesion made of voxels of this head, as far as they are not taken.
+    pub fn take(&mut self, voxels: Vec<usize>) {
+        let free: Vec<usize> = voxels.into_iter().filter(|&i| !self.blocked[i]).collect();
+        let kept = largest_part(&free, self.shape);
+        if kept.len() >= LEAST_VOXELS {
+            kept.iter().for_each(|&i| self.block(i));
+            self.lesions.push(kept);
+        }
+    }
+
     /// Marks a voxel's neighbourhood as taken.
     fn block(&mut self, i: usize) {
         let v = field::voxel(self.shape, i);

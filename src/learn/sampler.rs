@@ -111,6 +111,14 @@ impl Sampler {
         (age / life) * alive + slot
     }
 
+    /// Number of the first patch from a case.
+    fn first_patch_of(&self, case: u64) -> u64 {
+        let alive = self.config.cases_alive as u64;
+        let life = self.config.patches_per_case as u64;
+        let (generation, slot) = (case / alive, case % alive);
+        (generation * life).saturating_sub(slot * life / alive) * alive + slot
+    }
+
     /// A case by its number: from the cache, or made now.
     ///
     /// # Errors
@@ -127,7 +135,8 @@ impl Sampler {
         };
         slot.get_or_init(|| {
             let mut rng = random::stream(self.seed, Purpose::Case, number);
-            case::make(&mut rng, &self.material, &self.config).map(Arc::new)
+            let config = self.config.at(self.first_patch_of(number));
+            case::make(&mut rng, &self.material, &config).map(Arc::new)
         })
         .clone()
         .ok_or(SamplerError::Empty)

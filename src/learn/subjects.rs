@@ -99,8 +99,8 @@ pub struct Files {
     pub masks: Vec<(u8, PathBuf)>,
     /// Patient number, tissue map.
     pub tissue: Vec<(u8, PathBuf)>,
-    /// Lesion shapes, their frequency map, and the atlas's tissue map.
-    pub atlas: [PathBuf; 3],
+    /// Lesion shapes, their frequency map, the atlas's tissue map, and its ventricles.
+    pub atlas: [PathBuf; 4],
 }
 
 impl Files {
@@ -139,6 +139,7 @@ impl Files {
                 shapes.join("lesions_compact.npz"),
                 shapes.join("lesion_frequency.nii.gz"),
                 shapes.join("MNI152_T1_1mm_brain_tissues.nii.gz"),
+                shapes.join("MNI_1mm_Ventricules_Dilated.nii.gz"),
             ],
         }
     }
@@ -256,7 +257,7 @@ impl Material {
             });
         }
 
-        let [shapes_path, frequency_path, atlas_path] = &files.atlas;
+        let [shapes_path, frequency_path, atlas_path, ventricles_path] = &files.atlas;
         let atlas: Vec<u8> = read_mni(atlas_path)?.iter().map(|v| *v as u8).collect();
         let to_frame = Fit::between(&atlas, frame, atlas_path)?;
         let mut shapes = load_shapes(shapes_path)?;
@@ -264,12 +265,14 @@ impl Material {
             lesion.home = to_frame.map([0, 1, 2].map(|a| lesion.home[a] - KEPT.start[a] as f32));
         }
         let frequency = load_frequency(frequency_path, &to_frame)?;
+        let ventricles = read_mni(ventricles_path)?.iter().map(|v| *v > 0.5).collect();
         Ok(Self {
             fold,
             labelled,
             masks,
             shapes,
             frequency,
+            ventricles,
             tissue_maps,
         })
     }

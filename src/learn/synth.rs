@@ -37,8 +37,9 @@ impl Palette {
         let wild = random::chance(rng, 0.2);
         Self {
             csf: random::between(rng, 0.08, 0.5),
+            // Never as bright as lesions: shape alone would tell them apart, and confluent lesions have the shape of cortex.
             grey: if wild {
-                random::between(rng, 0.9, 1.4)
+                random::between(rng, 0.9, 1.25)
             } else {
                 random::normal(rng, 1.15, 0.07)
             },

@@ -2,6 +2,7 @@
 
 mod bench;
 mod card;
+mod cohort;
 mod evaluate;
 mod info;
 mod make;
@@ -30,6 +31,8 @@ enum Command {
     Segment(segment::Args),
     /// Compare a probability map or mask with a reference mask; prints JSON.
     Evaluate(evaluate::Args),
+    /// Score networks on a list of cases: a table, a figure of the curves, every case's figures.
+    EvaluateCohort(cohort::Args),
     /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
     Naive(evaluate::NaiveArgs),
     /// Print the layers of a network: channels, sides, parameters, multiply-adds.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Segment(args) => segment::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::EvaluateCohort(args) => cohort::run(&args),
         Command::Naive(args) => evaluate::naive(&args),
         Command::Info(args) => info::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),

@@ -7,7 +7,7 @@ use equipoise::learn::ahead::Ahead;
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::material::{Fold, Material};
 use equipoise::learn::sampler::{self, Sampler};
-use equipoise::learn::trainer::{Checkpoint, TrainConfig, Trainer, Watch};
+use equipoise::learn::trainer::{Checkpoint, Counts, StepReport, TrainConfig, Trainer, Watch};
 use equipoise::learn::validation::{ValidationCase, validation_cases};
 use equipoise::net::weights;
 use equipoise::tiling;
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     name: String,
 }
 
-/// Steps the smoothed loss is a mean over.
+/// Steps the smoothed loss is a mean over, and the training DSC is counted over.
 const SMOOTH: usize = 50;
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -96,24 +96,24 @@ pub(crate) fn run(args: &Args) -> Outcome {
         } else {
             None
         };
-        log.add(report.step, report.loss, report.learning_rate, score)?;
+        log.add(&report, score)?;
         if report.step % 10 == 0 || score.is_some() {
             let per_step = start.elapsed().as_secs_f64() / (report.step - first) as f64;
             let left = (config.steps - report.step) as f64 * per_step / 60.0;
             let watched = score.map_or(String::new(), |s| {
-                let word = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.3}"));
                 format!(
                     "  held-out DSC {} PPV {} TPR {}",
-                    word(s.dsc),
-                    word(s.ppv),
-                    word(s.tpr)
+                    word(s.dsc()),
+                    word(s.ppv()),
+                    word(s.tpr())
                 )
             });
             eprintln!(
-                "step {}/{}  loss {:.3}  {per_step:.2} s/step  {left:.0} min left{watched}",
+                "step {}/{}  loss {:.3}  DSC {}  {per_step:.2} s/step  {left:.0} min left{watched}",
                 report.step,
                 config.steps,
-                log.smoothed()
+                log.smoothed(),
+                word(log.training().dsc()),
             );
         }
         if last || saved.elapsed().as_secs_f64() >= args.checkpoint_minutes * 60.0 {
@@ -130,6 +130,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// A score in words.
+fn word(score: Option<f64>) -> String {
+    score.map_or("-".to_owned(), |v| format!("{v:.3}"))
 }
 
 /// The run's trainer: resumed, started from weights, or new.
@@ -213,6 +218,7 @@ impl Files {
 struct Log {
     file: std::fs::File,
     recent: VecDeque<f32>,
+    answers: VecDeque<Counts>,
     losses: Vec<(f64, f64)>,
     scores: Vec<(f64, f64)>,
 }
@@ -220,8 +226,9 @@ struct Log {
 impl Log {
     /// Opens the log; lines after `step` (from a run that was killed after its last checkpoint) are dropped.
     fn open(path: &Path, step: u64) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut text =
-            String::from("step,loss,smoothed_loss,learning_rate,held_out_dsc,held_out_ppv,held_out_tpr\n");
+        let mut text = String::from(
+            "step,loss,smoothed_loss,learning_rate,held_out_dsc,held_out_ppv,held_out_tpr,training_dsc\n",
+        );
         let mut log = (VecDeque::new(), Vec::new(), Vec::new());
         if step > 0 && path.exists() {
             for line in String::from_utf8_lossy(&read(path)?).lines().skip(1) {
@@ -245,31 +252,39 @@ impl Log {
         Ok(Self {
             file,
             recent: log.0,
+            answers: VecDeque::new(),
             losses: log.1,
             scores: log.2,
         })
     }
 
-    fn add(
-        &mut self,
-        step: u64,
-        loss: f32,
-        learning_rate: f64,
-        score: Option<equipoise::learn::trainer::WatchScore>,
-    ) -> std::io::Result<()> {
+    fn add(&mut self, report: &StepReport, score: Option<Counts>) -> std::io::Result<()> {
+        let StepReport {
+            step,
+            loss,
+            counts,
+            learning_rate,
+        } = *report;
         push(&mut self.recent, loss);
+        push(&mut self.answers, counts);
         let smoothed = self.smoothed();
         self.losses.push((step as f64, smoothed));
         let cell = |v: Option<f64>| v.map_or(String::new(), |v| format!("{v:.4}"));
-        let [dsc, ppv, tpr] = score.map_or([None; 3], |s| [s.dsc, s.ppv, s.tpr]);
+        let [dsc, ppv, tpr] = score.map_or([None; 3], |s| [s.dsc(), s.ppv(), s.tpr()]);
         self.scores.extend(dsc.map(|d| (step as f64, d)));
         writeln!(
             self.file,
-            "{step},{loss:.5},{smoothed:.5},{learning_rate:.3e},{},{},{}",
+            "{step},{loss:.5},{smoothed:.5},{learning_rate:.3e},{},{},{},{}",
             cell(dsc),
             cell(ppv),
-            cell(tpr)
+            cell(tpr),
+            cell(self.training().dsc())
         )
+    }
+
+    /// What the network answered to the last patches it was trained on.
+    fn training(&self) -> Counts {
+        self.answers.iter().copied().sum()
     }
 
     /// Mean loss of the last steps.
@@ -317,9 +332,9 @@ impl Log {
     }
 }
 
-fn push(recent: &mut VecDeque<f32>, loss: f32) {
+fn push<T>(recent: &mut VecDeque<T>, value: T) {
     if recent.len() == SMOOTH {
         recent.pop_front();
     }
-    recent.push_back(loss);
+    recent.push_back(value);
 }

@@ -166,7 +166,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// A model's card, and an engine that has it loaded.
-fn model(folder: &Path, device: DeviceChoice) -> Result<(Card, Native), Box<dyn std::error::Error>> {
+pub(crate) fn model(
+    folder: &Path,
+    device: DeviceChoice,
+) -> Result<(Card, Native), Box<dyn std::error::Error>> {
     let path = folder.join("card.json");
     let card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
     let path = folder.join(&card.weights.file);
@@ -185,7 +188,7 @@ fn model(folder: &Path, device: DeviceChoice) -> Result<(Card, Native), Box<dyn 
 }
 
 /// A scan and its line in the report.
-fn scan(path: &Path) -> Result<(Scan, Input), Box<dyn std::error::Error>> {
+pub(crate) fn scan(path: &Path) -> Result<(Scan, Input), Box<dyn std::error::Error>> {
     let bytes = read(path)?;
     let scan = nifti::read(&bytes, &Limits::default()).map_err(at(path))?;
     let input = Input::of(&bytes, &scan.header);
@@ -209,7 +212,7 @@ fn compare(
     })
 }
 
-fn tell(progress: Progress) -> ControlFlow<()> {
+pub(crate) fn tell(progress: Progress) -> ControlFlow<()> {
     let left = progress.left.map_or(String::new(), |left| {
         format!(", {:.0} s left", left.as_secs_f64())
     });

@@ -17,9 +17,14 @@ pub struct TrainConfig {
     /// Weight of the mean cross-entropy added to the loss. Where every probability has sunk to nothing an overlap loss has
     /// no gradient left; a little cross-entropy always has, and is negligible elsewhere.
     pub guard: f64,
-    /// How many times a lesion voxel counts in that cross-entropy. With 1, the few lesion voxels of a patient with small
+    /// How many times a lesion voxel counts in that cross-entropy at first. With 1, the few lesion voxels of a patient with small
     /// lesions pull up less than all the others push down, and the network answers nothing for thousands of steps.
     pub guard_lesion_weight: f64,
+    /// What that weight falls to. It moves the probability at which lesion and background balance: with 20, threshold 0.5
+    /// stands for a chance of 1 in 21, and precision is what it costs.
+    pub guard_lesion_weight_final: f64,
+    /// Steps over which it falls, by the same factor in each.
+    pub guard_decay: u64,
     /// The patches.
     pub data: DataConfig,
     /// Seed of weights, patches and dropout.
@@ -36,6 +41,11 @@ pub struct TrainConfig {
     pub final_rate: f64,
     /// Decoupled weight decay.
     pub weight_decay: f32,
+    /// AdamW's decay of the mean squared gradient.
+    pub beta_2: f32,
+    /// Added to the root of AdamW's mean squared gradient. It must be small against the gradients, or it is a brake that
+    /// acts on those weights most whose gradients are smallest: burn's own default of 1e-5 is as large as many of them.
+    pub epsilon: f32,
     /// Largest norm of any one tensor's gradient.
     pub clip: f32,
     /// Decay of the exponential moving average of the weights.
@@ -60,6 +70,8 @@ impl Default for TrainConfig {
             },
             guard: 1.0,
             guard_lesion_weight: 20.0,
+            guard_lesion_weight_final: 1.0,
+            guard_decay: 300,
             data: DataConfig::default(),
             seed: 1,
             steps: 2000,
@@ -68,6 +80,8 @@ impl Default for TrainConfig {
             warmup: 50,
             final_rate: 0.02,
             weight_decay: 1e-4,
+            beta_2: 0.999,
+            epsilon: 1e-8,
             clip: 1.0,
             average: 0.99,
             momentum: 0.02,
@@ -126,14 +140,26 @@ impl TrainConfig {
             self.guard >= 0.0 && self.guard.is_finite(),
             "at least 0",
         )?;
-        let weight = self.guard_lesion_weight;
+        for (field, weight) in [
+            ("guard_lesion_weight", self.guard_lesion_weight),
+            ("guard_lesion_weight_final", self.guard_lesion_weight_final),
+        ] {
+            check(field, weight, weight > 0.0 && weight.is_finite(), "above 0")?;
+        }
+        check("clip", f64::from(self.clip), self.clip > 0.0, "above 0")?;
+        let [beta_2, epsilon] = [self.beta_2, self.epsilon].map(f64::from);
         check(
-            "guard_lesion_weight",
-            weight,
-            weight > 0.0 && weight.is_finite(),
+            "beta_2",
+            beta_2,
+            (0.0..1.0).contains(&beta_2),
+            "from 0 to below 1",
+        )?;
+        check(
+            "epsilon",
+            epsilon,
+            epsilon > 0.0 && epsilon.is_finite(),
             "above 0",
         )?;
-        check("clip", f64::from(self.clip), self.clip > 0.0, "above 0")?;
         let decay = f64::from(self.weight_decay);
         check(
             "weight_decay",
@@ -175,6 +201,14 @@ impl TrainConfig {
         })
     }
 
+    /// How many times a lesion voxel counts in a step's cross-entropy.
+    #[must_use]
+    pub fn lesion_weight_at(&self, step: u64) -> f64 {
+        let left = (1.0 - step as f64 / self.guard_decay.max(1) as f64).max(0.0);
+        let [first, last] = [self.guard_lesion_weight, self.guard_lesion_weight_final];
+        first.powf(left) * last.powf(1.0 - left)
+    }
+
     /// Share of the old average kept in a step; little at first, when the weights still move far.
     #[must_use]
     pub fn average_weight(&self, step: u64) -> f64 {
@@ -201,6 +235,19 @@ mod tests {
         assert!((c.learning_rate_at(55) - 0.55).abs() < 1e-12);
         assert!((c.learning_rate_at(100) - 0.1).abs() < 1e-12);
         assert!((c.learning_rate_at(5000) - 0.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_lesion_weight_falls() {
+        let c = TrainConfig {
+            guard_lesion_weight: 32.0,
+            guard_lesion_weight_final: 2.0,
+            guard_decay: 100,
+            ..TrainConfig::default()
+        };
+        for (step, weight) in [(0, 32.0), (50, 8.0), (75, 4.0), (100, 2.0), (5000, 2.0)] {
+            assert!((c.lesion_weight_at(step) - weight).abs() < 1e-12, "{step}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod watch;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{TrainConfig, TrainConfigError};
-pub use watch::{Watch, WatchScore};
+pub use watch::{Counts, Watch};
 
 use crate::learn::augment::patch::Patch;
 use crate::loss::cross_entropy;
@@ -50,6 +50,8 @@ pub struct StepReport {
     pub step: u64,
     /// Loss of the step's patches.
     pub loss: f32,
+    /// What the network answered to the step's patches, before the step.
+    pub counts: Counts,
     /// Learning rate used.
     pub learning_rate: f64,
 }
@@ -152,9 +154,11 @@ impl Trainer {
     pub fn step(&mut self, patches: &[Patch]) -> Result<StepReport, TrainError> {
         let (images, labels) = self.tensors(patches);
         let logits = self.net.forward(images, self.config.mode(self.step));
+        let answers = logits.clone().without_autodiff().into_data();
+        let answers: Vec<f32> = answers.try_to_vec().unwrap_or_default();
         let mut loss = self.config.loss.forward(logits.clone(), labels.clone());
         if self.config.guard > 0.0 {
-            let guard = cross_entropy(logits, labels, self.config.guard_lesion_weight);
+            let guard = cross_entropy(logits, labels, self.config.lesion_weight_at(self.step));
             loss = loss + guard * self.config.guard;
         }
         let value = loss.clone().without_autodiff().into_scalar::<f32>();
@@ -164,6 +168,8 @@ impl Trainer {
                 loss: value,
             });
         }
+        let counts = patches.iter().flat_map(|p| p.label.iter().copied());
+        let counts = Counts::of_logits(&answers, &counts.collect::<Vec<_>>());
         let grads = GradientsParams::from_grads(loss.backward(), &self.net);
         let learning_rate = self.config.learning_rate_at(self.step);
         self.net = self.optimiser.step(learning_rate, self.net.clone(), grads);
@@ -172,6 +178,7 @@ impl Trainer {
         Ok(StepReport {
             step: self.step,
             loss: value,
+            counts,
             learning_rate,
         })
     }
@@ -201,6 +208,8 @@ impl Trainer {
 
 fn optimiser(config: &TrainConfig) -> ModuleOptimizer {
     AdamWConfig::new()
+        .with_beta_2(config.beta_2)
+        .with_epsilon(config.epsilon)
         .with_weight_decay(config.weight_decay)
         .with_grad_clipping(Some(GradientClippingConfig::Norm(config.clip)))
         .init()
@@ -272,7 +281,7 @@ mod tests {
         let score = Watch::new(patches)
             .score(&trainer.averaged(), &Device::flex())
             .unwrap();
-        assert!(score.dsc.unwrap() > 0.7, "{score:?}");
+        assert!(score.dsc().unwrap() > 0.7, "{score:?}");
     }
 
     #[test]
@@ -326,7 +335,7 @@ mod tests {
             watch.score(&trainer.averaged(), &Device::flex()).unwrap()
         };
         let (low, high) = (recall(1.0), recall(3.0));
-        assert!(high.tpr.unwrap() > low.tpr.unwrap(), "{low:?} {high:?}");
-        assert!(high.ppv.unwrap() < low.ppv.unwrap(), "{low:?} {high:?}");
+        assert!(high.tpr() > low.tpr(), "{low:?} {high:?}");
+        assert!(high.ppv() < low.ppv(), "{low:?} {high:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::learn::augment::patch::Patch;
 use crate::net::{DenseNet, Mode};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// Fixed patches a network is scored on while it trains.
 #[derive(Clone, Debug)]
@@ -10,15 +10,72 @@ pub struct Watch {
     patches: Vec<Patch>,
 }
 
-/// Voxel counts over all patches at threshold 0.5, and the scores they give; `None` where the denominator is zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WatchScore {
-    /// Dice coefficient.
-    pub dsc: Option<f64>,
-    /// Positive predictive value.
-    pub ppv: Option<f64>,
-    /// True positive rate.
-    pub tpr: Option<f64>,
+/// Voxel counts at threshold 0.5, and the scores they give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Lesion voxels found.
+    pub found: u64,
+    /// Voxels found where there is no lesion.
+    pub wrong: u64,
+    /// Lesion voxels missed.
+    pub missed: u64,
+}
+
+impl Counts {
+    /// Counts of logits against labels (0 or 1).
+    #[must_use]
+    pub fn of_logits(logits: &[f32], labels: &[f32]) -> Self {
+        let mut counts = Self::default();
+        for (z, g) in logits.iter().zip(labels) {
+            match (*z >= 0.0, *g >= 0.5) {
+                (true, true) => counts.found += 1,
+                (true, false) => counts.wrong += 1,
+                (false, true) => counts.missed += 1,
+                (false, false) => {}
+            }
+        }
+        counts
+    }
+
+    /// Dice coefficient; `None` where nothing was to be found and nothing was.
+    #[must_use]
+    pub fn dsc(&self) -> Option<f64> {
+        share(2 * self.found, 2 * self.found + self.wrong + self.missed)
+    }
+
+    /// Positive predictive value; `None` where nothing was found.
+    #[must_use]
+    pub fn ppv(&self) -> Option<f64> {
+        share(self.found, self.found + self.wrong)
+    }
+
+    /// True positive rate; `None` where nothing was to be found.
+    #[must_use]
+    pub fn tpr(&self) -> Option<f64> {
+        share(self.found, self.found + self.missed)
+    }
+}
+
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            found: self.found + other.found,
+            wrong: self.wrong + other.wrong,
+            missed: self.missed + other.missed,
+        }
+    }
+}
+
+impl std::iter::Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| a + b)
+    }
+}
+
+fn share(a: u64, b: u64) -> Option<f64> {
+    (b > 0).then(|| a as f64 / b as f64)
 }
 
 impl Watch {
@@ -30,28 +87,40 @@ impl Watch {
 
     /// Scores a network (without autodiff) that lives on `device`; `None` if there is nothing to watch.
     #[must_use]
-    pub fn score(&self, net: &DenseNet, device: &Device) -> Option<WatchScore> {
-        let [mut tp, mut fp, mut missed] = [0u64; 3];
+    pub fn score(&self, net: &DenseNet, device: &Device) -> Option<Counts> {
+        let mut counts = Counts::default();
         for patch in &self.patches {
             let n = patch.side;
             let channels = patch.image.len() / n.pow(3).max(1);
             let data = TensorData::new(patch.image.clone(), [1, channels, n, n, n]);
-            let p = activation::sigmoid(net.forward(Tensor::from_data(data, device), Mode::Infer));
-            let p: Vec<f32> = p.into_data().try_to_vec().ok()?;
-            for (p, g) in p.iter().zip(&patch.label) {
-                match (*p >= 0.5, *g >= 0.5) {
-                    (true, true) => tp += 1,
-                    (true, false) => fp += 1,
-                    (false, true) => missed += 1,
-                    (false, false) => {}
-                }
-            }
+            let logits = net.forward(Tensor::from_data(data, device), Mode::Infer);
+            let logits: Vec<f32> = logits.into_data().try_to_vec().ok()?;
+            counts = counts + Counts::of_logits(&logits, &patch.label);
         }
-        let share = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
-        (!self.patches.is_empty()).then(|| WatchScore {
-            dsc: share(2 * tp, 2 * tp + fp + missed),
-            ppv: share(tp, tp + fp),
-            tpr: share(tp, tp + missed),
-        })
+        (!self.patches.is_empty()).then_some(counts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_give_the_scores_of_their_definitions() {
+        let counts = Counts::of_logits(&[2.0, -1.0, 0.5, -3.0, 1.0], &[1.0, 1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(
+            counts,
+            Counts {
+                found: 2,
+                wrong: 1,
+                missed: 1
+            }
+        );
+        assert_eq!(counts.dsc(), Some(4.0 / 6.0));
+        assert_eq!(counts.ppv(), Some(2.0 / 3.0));
+        assert_eq!(counts.tpr(), Some(2.0 / 3.0));
+        let nothing = Counts::default();
+        assert_eq!([nothing.dsc(), nothing.ppv(), nothing.tpr()], [None; 3]);
+        assert_eq!([counts, nothing, counts].into_iter().sum::<Counts>().found, 4);
     }
 }
