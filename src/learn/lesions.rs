@@ -214,14 +214,15 @@ mod tests {
 
         #[test]
         fn rotation_and_scale_change_the_volume_as_expected(seed in any::<u64>(), size in 0.8_f32..1.6) {
-            let ball: Vec<[usize; 3]> = (0..17 * 17 * 17).map(|i| field::voxel([17; 3], i))
-                .filter(|v| v.iter().map(|&c| (c as f32 - 8.0).powi(2)).sum::<f32>() < 49.0).collect();
+            // Of radius 10: cut to voxels it keeps its volume within a quarter of a voxel's shell, 7.5 %.
+            let ball: Vec<[usize; 3]> = (0..23 * 23 * 23).map(|i| field::voxel([23; 3], i))
+                .filter(|v| v.iter().map(|&c| (c as f32 - 11.0).powi(2)).sum::<f32>() < 100.0).collect();
             let Some(lesion) = Lesion::from_voxels(&ball) else { return Ok(()) };
             let mut rng = StdRng::seed_from_u64(seed);
             let placement = Placement::varied(&mut rng, [25.0, 24.0, 26.0], size, 0.0, 0.5, true);
             let n = lesion.rasterise(&placement, [50, 50, 50]).len() as f32;
             let expected = lesion.voxels as f32 * size.powi(3);
-            prop_assert!((n / expected - 1.0).abs() < 0.08, "{} {}", n, expected);
+            prop_assert!((n / expected - 1.0).abs() < 0.075, "{} {}", n, expected);
         }
     }
 
