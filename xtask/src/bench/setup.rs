@@ -48,7 +48,7 @@ impl<'a> Tools<'a> {
         self.paths.root.join(SHIPPED)
     }
 
-    /// Builds `lab` without the checks of a development build, and puts it where no other build replaces it.
+    /// Builds `lab`, and puts it where no other build replaces it.
     pub(crate) fn build_lab(&self) -> Result<()> {
         if self.keep_programs && self.lab_file().is_file() {
             return Ok(());
@@ -56,10 +56,6 @@ impl<'a> Tools<'a> {
         system::vulkan()?;
         let mut cargo = toolchain::native(self.paths, "build");
         cargo.args(["--package", "equipoise", "--bin", "lab", "--locked"]);
-        // The dependencies are built without them anyway, and are shared with every other build.
-        cargo
-            .env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false")
-            .env("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false");
         run(&mut cargo)?;
         fs::copy(self.paths.native().join("debug/lab"), self.lab_file()).context("cargo built no lab")?;
         Ok(())
