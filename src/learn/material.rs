@@ -73,7 +73,7 @@ pub struct Material {
     pub shapes: Vec<Lesion>,
     /// Voxels of this grid where the atlas saw lesions, with the sum of their counts so far (for drawing).
     pub frequency: Vec<(usize, f32)>,
-    /// Where ventricles may lie, by the atlas: [`SHAPE`](self::SHAPE) voxels.
+    /// Where ventricles may lie, by the atlas: [`SHAPE`] voxels.
     pub ventricles: Vec<bool>,
     /// Tissue maps of patients without images.
     pub tissue_maps: Vec<TissueMap>,

@@ -254,7 +254,7 @@ mod tests {
     fn keeping_costs_more_and_everything_grows_with_the_patch() {
         let config = NetConfig::preset("browser", 2).unwrap();
         let mut before = 0;
-        for side in [32, 48, 64] {
+        for side in [32, 64, 96] {
             let forward = inference(&config, side, 1).unwrap();
             let again = training(&config, side, 1, false).unwrap();
             let kept = training(&config, side, 1, true).unwrap();

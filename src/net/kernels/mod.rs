@@ -231,8 +231,8 @@ pub trait Kernels: Backend {
         (put::<Self>(grad, 0, sum), params)
     }
 
-    /// A dense block in training: see [`block`]. `gamma`, `beta` (`[norms]`) and `running` (`[2, norms]`, mean and
-    /// variance) hold the channels of all its normalisations, in order; `w1` and `w3` all weights of its layers; `mask`,
+    /// A dense block in training: all its maps in one buffer, nothing copied (`kernels/block.rs` explains). `gamma`,
+    /// `beta` (`[norms]`) and `running` (`[2, norms]`, mean and variance) hold the channels of all its normalisations, in order; `w1` and `w3` all weights of its layers; `mask`,
     /// `[batch, new maps, z, y, x]`, is multiplied with the new maps if `plan.dropout` says so.
     ///
     /// Returns the input and all new maps, `[batch, channel, z, y, x]`, and the next running statistics, `[2, norms]`, as
