@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{IsTerminal, stdin};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -97,18 +97,27 @@ fn node_if_good() -> Result<Option<PathBuf>> {
 
 /// The npm packages of `www/package-lock.json`, in the cache: the folder that holds `node_modules`.
 pub(crate) fn node_packages(paths: &Paths) -> Result<PathBuf> {
+    npm_packages(&paths.root.join("www"), &paths.node())
+}
+
+/// The npm packages that the lock file in `from` names, in a folder of `cache`: the one that holds `node_modules`.
+pub(crate) fn npm_packages(from: &Path, cache: &Path) -> Result<PathBuf> {
     node()?;
-    let www = paths.root.join("www");
-    let lock = fs::read(www.join("package-lock.json")).context("could not read www/package-lock.json")?;
-    let folder = paths.node().join(short_hash(&[&lock]));
+    let lock = from.join("package-lock.json");
+    let lock = fs::read(&lock).with_context(|| format!("could not read {}", lock.display()))?;
+    let folder = cache.join(short_hash(&[&lock]));
     let done = folder.join("installed");
     if done.is_file() {
         return Ok(folder);
     }
-    say("installing the npm packages of www/package.json into the cache");
+    say(&format!(
+        "installing the npm packages of {} into the cache",
+        from.join("package.json").display()
+    ));
     fs::create_dir_all(&folder)?;
     for name in ["package.json", "package-lock.json"] {
-        fs::copy(www.join(name), folder.join(name)).with_context(|| format!("could not copy www/{name}"))?;
+        let file = from.join(name);
+        fs::copy(&file, folder.join(name)).with_context(|| format!("could not copy {}", file.display()))?;
     }
     // No package here needs its install script: esbuild's binary is a package of its own.
     let mut npm = Command::new("npm");

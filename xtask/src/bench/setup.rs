@@ -127,31 +127,7 @@ impl<'a> Tools<'a> {
 
     /// The folder with `node_modules` of `tests/bench/npm`.
     pub(crate) fn node_packages(&self) -> Result<PathBuf> {
-        system::node()?;
-        let from = self.script("npm");
-        let lock = fs::read(from.join("package-lock.json")).context("could not read tests/bench/npm")?;
-        let folder = self.folder.join(format!("npm-{}", short_hash(&[&lock])));
-        let done = folder.join("installed");
-        if done.is_file() {
-            return Ok(folder);
-        }
-        say("installing onnxruntime-web (tests/bench/npm) into the cache");
-        fs::create_dir_all(&folder)?;
-        for name in ["package.json", "package-lock.json"] {
-            fs::copy(from.join(name), folder.join(name))?;
-        }
-        let mut npm = Command::new("npm");
-        npm.args([
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--loglevel=error",
-        ])
-        .current_dir(&folder);
-        run(&mut npm)?;
-        fs::write(done, "")?;
-        Ok(folder)
+        system::npm_packages(&self.script("npm"), &self.folder.join("npm"))
     }
 
     /// What a script of `tests/bench` that drives Chromium makes of a task: JSON in, JSON out.

@@ -43,7 +43,7 @@ fn markdown(figures: &Figures) -> String {
         .filter(|r| r.reached() == Some(false))
         .collect();
     if !missed.is_empty() {
-        text += "\nTargets missed:\n\n";
+        text += "\nTargets missed, with the likely reason (concluded, not profiled):\n\n";
         for row in missed {
             let reason = match rows::reason(&row.id) {
                 "" => "no reason known yet",
