@@ -24,6 +24,19 @@ pub enum View {
 }
 
 impl View {
+    /// In the order of the header.
+    pub const ALL: [Self; 3] = [Self::Segment, Self::Explore, Self::About];
+
+    /// Its name in the header.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Segment => "Segment",
+            Self::Explore => "Explore",
+            Self::About => "About",
+        }
+    }
+
     /// Its name in the address.
     #[must_use]
     pub fn name(self) -> &'static str {

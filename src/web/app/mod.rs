@@ -17,6 +17,7 @@ mod diagnostics;
 pub mod explore;
 mod files;
 pub mod guess;
+mod header;
 mod lesions;
 mod notices;
 mod page;

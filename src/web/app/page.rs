@@ -1,34 +1,41 @@
-//! The page's root: carries out what the state machine asks for.
+//! The page's root: holds the state, draws the views, hears the browser.
+
+mod follow;
+mod perform;
+mod window;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use gloo_events::{EventListener, EventListenerOptions};
+use gloo_events::EventListener;
 use gloo_timers::callback::Timeout;
-use js_sys::{Array, ArrayBuffer, Promise};
+use js_sys::ArrayBuffer;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, spawn_local};
-use web_sys::{DragEvent, File, HtmlCanvasElement, HtmlElement};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{File, HtmlCanvasElement};
 use yew::prelude::*;
 
 use super::about::About;
-use super::address::{Address, View};
+use super::address::View;
 use super::comparison::ComparisonPanel;
 use super::desk::{DeskLink, Event as DeskEvent};
 use super::explore::{Paper, Point};
+use super::header::Header;
 use super::lesions::LesionTable;
 use super::notices::NoticeList;
 use super::result::ResultPanel;
 use super::run::RunPanel;
 use super::scans::ScanPanel;
 use super::stage::Stage;
-use super::state::{Action, Effect, FileCard, Sample, State, Window};
+use super::state::{Action, FileCard, Sample, State, Window};
 use super::theme::Theme;
 use super::view::ViewPanel;
 use super::viewer::{Location, OnLocation, OnWindow, Viewer};
 use super::{files, guess};
-use crate::web::channel::{Parcel, words};
+use crate::web::channel::Parcel;
 use crate::web::messages::Slot;
+use follow::write_hash;
+use perform::report_failure;
 
 /// What every panel needs.
 #[derive(Properties, PartialEq, Clone)]
@@ -38,10 +45,6 @@ pub(super) struct PanelProps {
     /// How to tell it something.
     pub(super) act: Callback<Action>,
 }
-
-/// Milliseconds for which the state must be still before it is written to the address: browsers allow only so many
-/// changes of it in a while, and a slider makes dozens a second.
-const ADDRESS_REST_MS: u32 = 300;
 
 /// What happens to the page.
 pub(super) enum Msg {
@@ -121,7 +124,7 @@ impl Component for Page {
             write_address: None,
             theme: Theme::remembered(),
             dragging: false,
-            _listeners: listeners(ctx),
+            _listeners: window::listeners(ctx),
             on_location,
             on_window,
         };
@@ -202,46 +205,15 @@ impl Component for Page {
         let choose = link.callback(|(slot, file)| Msg::Chosen(slot, file));
         let choose_reference = link.callback(Msg::ChosenReference);
         let step = link.callback(|(right, front, top)| Msg::Step(right, front, top));
-        let tab = |view: View, words: &'static str| {
-            let here = (self.view == view).then_some("page");
-            html! { <a href={self.address(view).hash()} aria-current={here}>{ words }</a> }
-        };
-        let main = if self.view == View::Segment {
-            "controls"
-        } else {
-            "content"
-        };
-        let skip = Callback::from(move |event: MouseEvent| {
-            // The address names the view; following this link would change it.
-            event.prevent_default();
-            let document = web_sys::window().and_then(|window| window.document());
-            let target = document.and_then(|document| document.get_element_by_id(main));
-            if let Some(target) = target.and_then(|target| target.dyn_into::<HtmlElement>().ok()) {
-                drop(target.focus());
-            }
-        });
-        let theme = self.theme.name();
+        let addresses = View::ALL.map(|view| (view, self.address(view).hash()));
         html! {
             <>
-                <header class="top">
-                    <a class="skip" href={format!("#{main}")} onclick={skip}>
-                        { if self.view == View::Segment { "Skip to the controls" } else { "Skip to the content" } }
-                    </a>
-                    <h1>{ "Equipoise" }</h1>
-                    <p class="tagline">{ "MS lesion segmentation in your browser" }</p>
-                    <nav aria-label="Views">
-                        { tab(View::Segment, "Segment") }
-                        { tab(View::Explore, "Explore") }
-                        { tab(View::About, "About") }
-                    </nav>
-                    <button
-                        type="button"
-                        class={classes!("icon", format!("theme-{theme}"))}
-                        onclick={link.callback(|_| Msg::NextTheme)}
-                        aria-label={format!("Colours: {theme}")}
-                        title={format!("Colours: {theme}")}
-                    />
-                </header>
+                <Header
+                    view={self.view}
+                    addresses={addresses.to_vec()}
+                    theme={self.theme}
+                    next_theme={link.callback(|_| Msg::NextTheme)}
+                />
                 <main class={classes!("bench", state.flair.file().is_none().then_some("empty"))} hidden={self.view != View::Segment}>
                     <div class="seen">
                         <Stage
@@ -308,108 +280,6 @@ impl Page {
         }
     }
 
-    fn perform(&mut self, ctx: &Context<Self>, effect: Effect, buffers: &[ArrayBuffer]) {
-        match effect {
-            Effect::Send { case, message, file } => {
-                let mut parcel = Parcel::new(message).for_case(Some(case));
-                if let Some(file) = file.and_then(|id| self.files.get(&id)) {
-                    parcel = parcel.with_file(file.clone());
-                }
-                if let Some(Err(error)) = self.desk.as_ref().map(|desk| desk.send(parcel)) {
-                    ctx.link().send_message(Msg::Desk(DeskEvent::Garbled(error)));
-                }
-            }
-            Effect::RestartDesk => self.start_desk(ctx),
-            Effect::KeepFiles(ids) => self.files.retain(|id, _| ids.contains(id)),
-            Effect::FetchSample(sample) => {
-                let done = ctx.link().callback(move |files| Msg::Fetched(sample, files));
-                spawn_local(async move { done.emit(files::sample(sample).await) });
-            }
-            Effect::FetchReference(sample) => {
-                let done = ctx.link().callback(Msg::FetchedReference);
-                spawn_local(async move { done.emit(files::sample_reference(sample).await) });
-            }
-            Effect::Download(name) => {
-                let saved = buffers
-                    .first()
-                    .ok_or_else(|| "it came without its bytes".to_owned())
-                    .and_then(|bytes| files::download(&name, bytes));
-                if let Err(problem) = saved {
-                    ctx.link().send_message(Msg::Act(Action::ChannelFailed(problem)));
-                }
-            }
-            drawing => self.draw(ctx, drawing, buffers),
-        }
-    }
-
-    /// Carries out what concerns the viewer.
-    fn draw(&mut self, ctx: &Context<Self>, effect: Effect, buffers: &[ArrayBuffer]) {
-        let Some(viewer) = &self.viewer else {
-            return;
-        };
-        let look = &self.state.look;
-        match (effect, buffers.first()) {
-            (Effect::ShowScan(id), _) => {
-                if let Some(file) = self.files.get(&id) {
-                    report_window(ctx, viewer.show_scan(file));
-                }
-            }
-            (Effect::ShowProbability, Some(bytes)) => report_failure(ctx, viewer.show_probability(bytes)),
-            (Effect::ShowMask, Some(bytes)) => report_failure(ctx, viewer.show_mask(bytes)),
-            (Effect::ShowComparison, Some(bytes)) => report_failure(ctx, viewer.show_comparison(bytes)),
-            (Effect::GoTo([x, y, z]), _) => drop(viewer.go_to(x, y, z)),
-            (Effect::Restyle, _) => {
-                drop(viewer.style(look.display, look.opacity, self.state.cut.threshold));
-            }
-            (Effect::Rewindow, _) => {
-                if let Some(Window { low, high }) = look.window {
-                    drop(viewer.window(low, high));
-                }
-            }
-            (Effect::Rearrange, _) => drop(viewer.layout(look.layout, look.radiological)),
-            (Effect::ClearOverlay, _) => drop(viewer.clear_overlay()),
-            (Effect::ClearViewer, _) => {
-                drop(viewer.clear());
-                self.crosshair = None;
-            }
-            _ => {}
-        }
-    }
-
-    /// The address of a view as things stand.
-    fn address(&self, view: View) -> Address {
-        match view {
-            View::Segment => Address::Segment(self.state.link()),
-            View::Explore => Address::Explore(self.point),
-            View::About => Address::About,
-        }
-    }
-
-    /// Shows what the address asks for.
-    fn follow_address(&mut self, ctx: &Context<Self>) {
-        let hash = web_sys::window().and_then(|window| window.location().hash().ok());
-        let Some(wanted) = Address::read(&hash.unwrap_or_default()) else {
-            return;
-        };
-        let view = wanted.view();
-        // What we wrote ourselves, and links that only change the view, say nothing new.
-        let news = wanted != self.address(view);
-        self.view = view;
-        match wanted {
-            Address::Segment(link) if news => self.act(ctx, Action::Follow(link), &[]),
-            Address::Explore(point) => self.point = point,
-            Address::Segment(_) | Address::About => {}
-        }
-    }
-
-    fn write_address_soon(&mut self, ctx: &Context<Self>) {
-        let link = ctx.link().clone();
-        // The timer before, if one runs, is dropped and with it cancelled.
-        self.write_address = Some(Timeout::new(ADDRESS_REST_MS, move || {
-            link.send_message(Msg::WriteAddress);
-        }));
-    }
-
     fn start_desk(&mut self, ctx: &Context<Self>) {
         // The old one ends first: two would not fit into memory beside each other.
         self.desk = None;
@@ -445,96 +315,4 @@ impl Page {
             None => self.act(ctx, Action::DroppedTooMany(dropped.len()), &[]),
         }
     }
-}
-
-/// Files can be dropped anywhere; the address chooses the view.
-fn listeners(ctx: &Context<Page>) -> Vec<EventListener> {
-    let Some(window) = web_sys::window() else {
-        return Vec::new();
-    };
-    let link = ctx.link();
-    let on = |kind: &'static str, handle: Callback<DragEvent>| {
-        // Not passive: without `preventDefault` the browser would leave the page and open the file.
-        EventListener::new_with_options(
-            &window,
-            kind,
-            EventListenerOptions::enable_prevent_default(),
-            move |event| {
-                if let Some(event) = event.dyn_ref::<DragEvent>() {
-                    event.prevent_default();
-                    handle.emit(event.clone());
-                }
-            },
-        )
-    };
-    let address = link.callback(|()| Msg::Address);
-    vec![
-        on(
-            "dragover",
-            link.callback(|event| Msg::Dragging(has_files(&event))),
-        ),
-        // Leaving the window, not merely an element of it.
-        on(
-            "dragleave",
-            link.batch_callback(|event: DragEvent| {
-                event.related_target().is_none().then_some(Msg::Dragging(false))
-            }),
-        ),
-        on(
-            "drop",
-            link.callback(|event: DragEvent| Msg::Dropped(dropped_files(&event))),
-        ),
-        EventListener::new(&window, "hashchange", move |_| address.emit(())),
-    ]
-}
-
-/// Puts a hash into the address without a step in the browser's history.
-fn write_hash(hash: &str) {
-    let Some(location) = web_sys::window().map(|window| window.location()) else {
-        return;
-    };
-    let now = location.hash().unwrap_or_default();
-    // An address without a hash is that of the first view as it comes.
-    let same =
-        now == hash || (now.is_empty() && hash == Address::Segment(super::state::Link::default()).hash());
-    if !same {
-        drop(location.replace(hash));
-    }
-}
-
-fn has_files(event: &DragEvent) -> bool {
-    event
-        .data_transfer()
-        .is_some_and(|data| data.types().includes(&"Files".into(), 0))
-}
-
-fn dropped_files(event: &DragEvent) -> Vec<File> {
-    let list = event.data_transfer().and_then(|data| data.files());
-    list.map(|list| (0..list.length()).filter_map(|i| list.get(i)).collect())
-        .unwrap_or_default()
-}
-
-/// Tells the state machine when the viewer fails.
-fn report_failure(ctx: &Context<Page>, task: Promise) {
-    let act = ctx.link().callback(Msg::Act);
-    spawn_local(async move {
-        if let Err(error) = JsFuture::from(task).await {
-            act.emit(Action::ViewerFailed(words(&error)));
-        }
-    });
-}
-
-/// Tells the state machine which window the viewer chose for a scan.
-fn report_window(ctx: &Context<Page>, task: Promise) {
-    let act = ctx.link().callback(Msg::Act);
-    spawn_local(async move {
-        act.emit(match JsFuture::from(task).await {
-            Ok(window) => {
-                let window = Array::from(&window);
-                let [low, high] = [0, 1].map(|i| window.get(i).as_f64().unwrap_or(f64::NAN));
-                Action::ViewerShows(Window { low, high })
-            }
-            Err(error) => Action::ViewerFailed(words(&error)),
-        });
-    });
 }

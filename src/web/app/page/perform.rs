@@ -1,0 +1,106 @@
+//! Carrying out what the state machine asks for.
+
+use js_sys::{Array, ArrayBuffer, Promise};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use yew::prelude::*;
+
+use super::{Msg, Page};
+use crate::web::app::desk::Event as DeskEvent;
+use crate::web::app::files;
+use crate::web::app::state::{Action, Effect, Window};
+use crate::web::channel::{Parcel, words};
+
+impl Page {
+    pub(super) fn perform(&mut self, ctx: &Context<Self>, effect: Effect, buffers: &[ArrayBuffer]) {
+        match effect {
+            Effect::Send { case, message, file } => {
+                let mut parcel = Parcel::new(message).for_case(Some(case));
+                if let Some(file) = file.and_then(|id| self.files.get(&id)) {
+                    parcel = parcel.with_file(file.clone());
+                }
+                if let Some(Err(error)) = self.desk.as_ref().map(|desk| desk.send(parcel)) {
+                    ctx.link().send_message(Msg::Desk(DeskEvent::Garbled(error)));
+                }
+            }
+            Effect::RestartDesk => self.start_desk(ctx),
+            Effect::KeepFiles(ids) => self.files.retain(|id, _| ids.contains(id)),
+            Effect::FetchSample(sample) => {
+                let done = ctx.link().callback(move |files| Msg::Fetched(sample, files));
+                spawn_local(async move { done.emit(files::sample(sample).await) });
+            }
+            Effect::FetchReference(sample) => {
+                let done = ctx.link().callback(Msg::FetchedReference);
+                spawn_local(async move { done.emit(files::sample_reference(sample).await) });
+            }
+            Effect::Download(name) => {
+                let saved = buffers
+                    .first()
+                    .ok_or_else(|| "it came without its bytes".to_owned())
+                    .and_then(|bytes| files::download(&name, bytes));
+                if let Err(problem) = saved {
+                    ctx.link().send_message(Msg::Act(Action::ChannelFailed(problem)));
+                }
+            }
+            drawing => self.draw(ctx, drawing, buffers),
+        }
+    }
+
+    /// Carries out what concerns the viewer.
+    fn draw(&mut self, ctx: &Context<Self>, effect: Effect, buffers: &[ArrayBuffer]) {
+        let Some(viewer) = &self.viewer else {
+            return;
+        };
+        let look = &self.state.look;
+        match (effect, buffers.first()) {
+            (Effect::ShowScan(id), _) => {
+                if let Some(file) = self.files.get(&id) {
+                    report_window(ctx, viewer.show_scan(file));
+                }
+            }
+            (Effect::ShowProbability, Some(bytes)) => report_failure(ctx, viewer.show_probability(bytes)),
+            (Effect::ShowMask, Some(bytes)) => report_failure(ctx, viewer.show_mask(bytes)),
+            (Effect::ShowComparison, Some(bytes)) => report_failure(ctx, viewer.show_comparison(bytes)),
+            (Effect::GoTo([x, y, z]), _) => drop(viewer.go_to(x, y, z)),
+            (Effect::Restyle, _) => {
+                drop(viewer.style(look.display, look.opacity, self.state.cut.threshold));
+            }
+            (Effect::Rewindow, _) => {
+                if let Some(Window { low, high }) = look.window {
+                    drop(viewer.window(low, high));
+                }
+            }
+            (Effect::Rearrange, _) => drop(viewer.layout(look.layout, look.radiological)),
+            (Effect::ClearOverlay, _) => drop(viewer.clear_overlay()),
+            (Effect::ClearViewer, _) => {
+                drop(viewer.clear());
+                self.crosshair = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells the state machine when the viewer fails.
+pub(super) fn report_failure(ctx: &Context<Page>, task: Promise) {
+    let act = ctx.link().callback(Msg::Act);
+    spawn_local(async move {
+        if let Err(error) = JsFuture::from(task).await {
+            act.emit(Action::ViewerFailed(words(&error)));
+        }
+    });
+}
+
+/// Tells the state machine which window the viewer chose for a scan.
+fn report_window(ctx: &Context<Page>, task: Promise) {
+    let act = ctx.link().callback(Msg::Act);
+    spawn_local(async move {
+        act.emit(match JsFuture::from(task).await {
+            Ok(window) => {
+                let window = Array::from(&window);
+                let [low, high] = [0, 1].map(|i| window.get(i).as_f64().unwrap_or(f64::NAN));
+                Action::ViewerShows(Window { low, high })
+            }
+            Err(error) => Action::ViewerFailed(words(&error)),
+        });
+    });
+}
