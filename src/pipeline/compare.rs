@@ -182,13 +182,15 @@ impl Comparer {
         Ok(Self { ranking })
     }
 
-    /// Compares the mask that `cut` made of the probability with the reference.
+    /// Compares the mask that `cut` made of the probability with the reference. `disagreement` is the standard deviation of
+    /// every voxel's votes, if there is one.
     ///
     /// # Errors
     /// [`MetricsError`] if a setting is out of range.
     pub fn compare(
         &self,
         probability: &Volume,
+        disagreement: Option<&[f32]>,
         mask: &Mask,
         cut: &Cut,
         reference: &Reference,
@@ -201,7 +203,7 @@ impl Comparer {
         };
         let evaluation = self.ranking.evaluate(&pair(probability, reference), &settings)?;
         let automatic: Vec<bool> = mask.voxels.iter().map(|&voxel| voxel != 0).collect();
-        let verdicts = met(&automatic, &reference.voxels, probability, cut)
+        let verdicts = met(&automatic, &reference.voxels, (probability, disagreement), cut)
             .into_iter()
             .map(|(_, met)| {
                 if met {
@@ -211,7 +213,7 @@ impl Comparer {
                 }
             })
             .collect();
-        let missed = met(&reference.voxels, &automatic, probability, cut)
+        let missed = met(&reference.voxels, &automatic, (probability, disagreement), cut)
             .into_iter()
             .filter(|(_, met)| !met)
             .map(|(lesion, _)| lesion)
@@ -234,7 +236,12 @@ fn pair<'a>(probability: &'a Volume, reference: &'a Reference) -> Pair<'a> {
 }
 
 /// The lesions of a mask, largest first, and whether each shares a voxel with another mask.
-fn met(mask: &[bool], other: &[bool], probability: &Volume, cut: &Cut) -> Vec<(Lesion, bool)> {
+fn met(
+    mask: &[bool],
+    other: &[bool],
+    (probability, disagreement): (&Volume, Option<&[f32]>),
+    cut: &Cut,
+) -> Vec<(Lesion, bool)> {
     let found = label(mask, probability.grid.shape, cut.connectivity);
     let mut touched = vec![false; found.count() + 1];
     for (&id, &inside) in found.labels.iter().zip(other) {
@@ -243,7 +250,7 @@ fn met(mask: &[bool], other: &[bool], probability: &Volume, cut: &Cut) -> Vec<(L
     // `measure` sorts by falling size and keeps the order of a scan among equals: so must this.
     let mut order: Vec<usize> = (1..=found.count()).collect();
     order.sort_by_key(|&id| std::cmp::Reverse(found.sizes[id - 1]));
-    let lesions = measure(&found, probability, 0, |_| {});
+    let lesions = measure(&found, probability, disagreement, 0, |_| {});
     let touched = order.into_iter().map(|id| touched[id]);
     lesions.into_iter().zip(touched).collect()
 }
@@ -339,7 +346,7 @@ mod tests {
         let mask = cut(&probability, &how);
         let found = Comparer::new(&probability, &reference)
             .unwrap()
-            .compare(&probability, &mask, &how, &reference)
+            .compare(&probability, None, &mask, &how, &reference)
             .unwrap();
         // By size: the pair at 0, then the voxels at 3 and 8.
         use Verdict::{FalsePositive, TruePositive};
@@ -368,7 +375,7 @@ mod tests {
             let how = Cut { threshold, min_lesion_mm3, connectivity };
             let mask = cut(&probability, &how);
             let comparer = Comparer::new(&probability, &reference).unwrap();
-            let found = comparer.compare(&probability, &mask, &how, &reference).unwrap();
+            let found = comparer.compare(&probability, None, &mask, &how, &reference).unwrap();
             let settings = Settings { threshold, min_lesion_mm3, connectivity, ..Settings::default() };
             let expected = evaluate(&reference.voxels, &probability.data, [7, 6, 5], 1.0, &settings).unwrap();
             prop_assert_eq!(&found.evaluation, &expected);

@@ -46,6 +46,9 @@ pub struct Lesion {
     pub mean_probability: f64,
     /// Largest lesion probability of its voxels.
     pub max_probability: f32,
+    /// Mean over its voxels of the standard deviation of the votes; `None` if the run did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_disagreement: Option<f64>,
 }
 
 /// A mask and its lesions.
@@ -64,6 +67,12 @@ pub struct Mask {
 /// Fast enough to follow a slider: linear in the voxels, some tens of milliseconds for a 1 mm head.
 #[must_use]
 pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
+    cut_with(probability, None, cut)
+}
+
+/// As [`cut`], with how much the votes of every voxel disagree (their standard deviation) for the lesions' means.
+#[must_use]
+pub fn cut_with(probability: &Volume, disagreement: Option<&[f32]>, cut: &Cut) -> Mask {
     let Volume { grid, data } = probability;
     let above: Vec<bool> = data.iter().map(|&p| p > 0.0 && p >= cut.threshold).collect();
     let found = label(&above, grid.shape, cut.connectivity);
@@ -73,6 +82,7 @@ pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
     let lesions = measure(
         &found,
         probability,
+        disagreement,
         voxels_of(cut.min_lesion_mm3, voxel),
         |index| voxels[index] = 1,
     );
@@ -89,6 +99,7 @@ pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
 pub(super) fn measure(
     found: &Labels,
     probability: &Volume,
+    disagreement: Option<&[f32]>,
     min_voxels: usize,
     mut inside: impl FnMut(usize),
 ) -> Vec<Lesion> {
@@ -105,8 +116,10 @@ pub(super) fn measure(
             if id != 0
                 && let Some(tally) = &mut tallies[id as usize - 1]
             {
-                tally.add([x, row % ny, row / ny], p);
-                inside(row * nx + x);
+                let index = row * nx + x;
+                let apart = disagreement.and_then(|values| values.get(index));
+                tally.add([x, row % ny, row / ny], p, apart.copied().unwrap_or(0.0));
+                inside(index);
             }
         }
     }
@@ -127,6 +140,7 @@ pub(super) fn measure(
                 extent_mm: [0, 1, 2].map(|a| (tally.last[a] + 1 - tally.first[a]) as f64 * spacing[a]),
                 mean_probability: tally.probability / n,
                 max_probability: tally.top,
+                mean_disagreement: disagreement.map(|_| tally.disagreement / n),
             }
         })
         .collect();
@@ -147,6 +161,7 @@ struct Tally {
     last: [usize; 3],
     probability: f64,
     top: f32,
+    disagreement: f64,
 }
 
 impl Default for Tally {
@@ -158,12 +173,13 @@ impl Default for Tally {
             last: [0; 3],
             probability: 0.0,
             top: 0.0,
+            disagreement: 0.0,
         }
     }
 }
 
 impl Tally {
-    fn add(&mut self, at: [usize; 3], p: f32) {
+    fn add(&mut self, at: [usize; 3], p: f32, disagreement: f32) {
         self.voxels += 1;
         for (axis, index) in at.into_iter().enumerate() {
             self.sum[axis] += index as f64;
@@ -172,6 +188,7 @@ impl Tally {
         }
         self.probability += f64::from(p);
         self.top = self.top.max(p);
+        self.disagreement += f64::from(disagreement);
     }
 }
 
@@ -241,6 +258,19 @@ mod tests {
         assert!((large.mean_probability - 0.75).abs() < 1e-7);
         assert_eq!(large.max_probability, 1.0);
         assert_eq!(small.centre_voxel, [1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn disagreement_is_the_mean_of_a_lesions_voxels() {
+        let scan = volume(&[([1, 1, 1], 0.6), ([2, 1, 1], 0.9), ([8, 8, 7], 0.7)]);
+        let mut apart = vec![9.0; scan.data.len()];
+        for ([x, y, z], value) in [([1, 1, 1], 0.25), ([2, 1, 1], 0.5), ([8, 8, 7], 0.0)] {
+            apart[x + 10 * (y + 9 * z)] = value;
+        }
+        let found = cut_with(&scan, Some(&apart), &Cut::default());
+        let means: Vec<_> = found.lesions.iter().map(|l| l.mean_disagreement).collect();
+        assert_eq!(means, [Some(0.375), Some(0.0)]);
+        assert_eq!(cut(&scan, &Cut::default()).lesions[0].mean_disagreement, None);
     }
 
     #[test]

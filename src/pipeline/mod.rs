@@ -3,8 +3,10 @@
 //! A [`Head`] goes through a [`Run`] over any [`Predictor`]; what comes out is a probability per voxel,
 //! which [`mask`] cuts into lesions. Nothing here starts a thread or needs an executor: the caller polls.
 
+pub mod archive;
 pub mod compare;
 mod error;
+pub mod finished;
 mod head;
 pub mod mask;
 pub mod memory;
@@ -19,6 +21,7 @@ pub mod table;
 
 pub use compare::{CompareError, Comparer, Comparison, Reference, Verdict};
 pub use error::PipelineError;
+pub use finished::{FileError, Finished, Inputs, Record};
 pub use head::Head;
 pub use mask::{Cut, Lesion, Mask};
 pub use predictor::{PredictError, Predictor};

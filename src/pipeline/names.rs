@@ -1,7 +1,9 @@
 //! Names of the files that come out, made from the name of the scan that went in.
 
+use serde::{Deserialize, Serialize};
+
 /// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Output {
     /// Binary lesion mask.
     Mask,
@@ -11,6 +13,8 @@ pub enum Output {
     Report,
     /// The table of lesions.
     Lesions,
+    /// All of these as a BIDS-derivatives dataset in a zip file.
+    Archive,
 }
 
 /// Longest stem kept of an input's name, in bytes; file systems allow 255 for the whole.
@@ -32,8 +36,41 @@ pub fn output(input: &str, output: Output) -> String {
         Output::Probability => "probseg.nii.gz",
         Output::Report => "report.json",
         Output::Lesions => "lesions.csv",
+        Output::Archive => "derivatives.zip",
     };
     format!("{base}_desc-lesion_{suffix}")
+}
+
+/// The folder of a BIDS dataset in which the outputs belong: `sub-01/ses-2/anat`. A name that is not BIDS's is taken for the
+/// subject's.
+#[must_use]
+pub fn bids_folder(input: &str) -> String {
+    let stem = stem(input);
+    let Some(entities) = bids_entities(&stem) else {
+        return format!("{}/anat", subject(&stem));
+    };
+    let parts = entities.split('_');
+    let folders = parts.filter(|part| part.starts_with("sub-") || part.starts_with("ses-"));
+    folders.chain(["anat"]).collect::<Vec<_>>().join("/")
+}
+
+/// The name that an output of [`output`] has inside a BIDS dataset, where every name begins with the subject.
+#[must_use]
+pub fn in_bids(input: &str, output: &str) -> String {
+    let stem = stem(input);
+    if bids_entities(&stem).is_some() {
+        return output.to_owned();
+    }
+    let rest = output.strip_prefix(&stem).unwrap_or(output);
+    format!("{}{rest}", subject(&stem))
+}
+
+/// A BIDS subject made of a name that is not BIDS's: labels are letters and digits.
+fn subject(stem: &str) -> String {
+    let stem = stem.strip_prefix("sub-").unwrap_or(stem);
+    let label: String = stem.chars().filter(char::is_ascii_alphanumeric).collect();
+    let label = if label.is_empty() { "scan" } else { &label };
+    format!("sub-{label}")
 }
 
 /// The name without folder and extension, in characters that any file system bears.
@@ -135,6 +172,32 @@ mod tests {
                 output(input, Output::Report),
                 format!("{base}_desc-lesion_report.json")
             );
+        }
+    }
+
+    #[test]
+    fn a_dataset_begins_with_its_subject() {
+        for (input, folder, name) in [
+            (
+                "sub-01_FLAIR.nii.gz",
+                "sub-01/anat",
+                "sub-01_desc-lesion_mask.nii.gz",
+            ),
+            (
+                "sub-01_ses-2_acq-3D_FLAIR.nii",
+                "sub-01/ses-2/anat",
+                "sub-01_ses-2_acq-3D_desc-lesion_mask.nii.gz",
+            ),
+            (
+                "my_scan.nii.gz",
+                "sub-myscan/anat",
+                "sub-myscan_desc-lesion_mask.nii.gz",
+            ),
+            ("sub-01.nii.gz", "sub-01/anat", "sub-01_desc-lesion_mask.nii.gz"),
+            ("ä.nii", "sub-scan/anat", "sub-scan_desc-lesion_mask.nii.gz"),
+        ] {
+            assert_eq!(bids_folder(input), folder, "{input}");
+            assert_eq!(in_bids(input, &output(input, Output::Mask)), name, "{input}");
         }
     }
 

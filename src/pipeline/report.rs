@@ -168,7 +168,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::volume::components::Connectivity;
 
@@ -181,19 +181,19 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_report_survives_json() {
+    /// A report without lesions.
+    pub(in crate::pipeline) fn report() -> Report {
         let input = Input {
             sha256: sha256(b""),
             shape: [1, 2, 3],
             spacing_mm: [0.1, 1.0 / 3.0, 3.0],
             orientation: "LAS".to_owned(),
         };
-        let report = Report {
+        Report {
             format: FORMAT,
             software: Software::this(),
             intended_use: RESEARCH_ONLY.to_owned(),
-            flair: input.clone(),
+            flair: input,
             t1: None,
             model: Model {
                 name: "toy".to_owned(),
@@ -214,7 +214,12 @@ mod tests {
             comparison: None,
             timings: Timings::default(),
             notes: vec!["A note.".to_owned()],
-        };
+        }
+    }
+
+    #[test]
+    fn a_report_survives_json() {
+        let report = report();
         let json = serde_json::to_string_pretty(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
         assert!(

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::names::Output;
 use crate::pipeline::{Comparison, Lesion};
 use crate::volume::components::Connectivity;
 
@@ -113,24 +114,11 @@ pub enum ToDesk {
         connectivity: Connectivity,
     },
     /// Make a file of a result ([`FromDesk::Saved`]).
-    Save(Product),
+    Save(Output),
 }
 
 fn eighteen() -> Connectivity {
     Connectivity::Eighteen
-}
-
-/// A file the desk can make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Product {
-    /// Binary lesion mask, `.nii.gz`, in the FLAIR's own grid.
-    Mask,
-    /// Fused probability map, float32 `.nii.gz`, in the FLAIR's own grid.
-    Probability,
-    /// The record of the run with every number, `.json`.
-    Report,
-    /// The table of lesions, `.csv`.
-    Lesions,
 }
 
 /// What a run would cost.

@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Segment a scan: writes NAME_mask.nii.gz, NAME_probseg.nii.gz, NAME_lesions.csv and report.json.
+    /// Segment a scan: writes mask, probability, report and table of lesions under BIDS-derivatives names.
     Segment(segment::Args),
     /// Compare a probability map or mask with a reference mask; prints JSON.
     Evaluate(evaluate::Args),

@@ -4,14 +4,13 @@ use crate::Outcome;
 use crate::card::Card;
 use crate::native::{DeviceChoice, Native, at, read, write};
 use clap::ValueEnum;
-use equipoise::pipeline::report::{
-    Compared, FORMAT, Findings, Input, Model, RESEARCH_ONLY, Report, Software, Timings, sha256,
-};
+use equipoise::pipeline::names::Output;
+use equipoise::pipeline::report::{Input, Model, RESEARCH_ONLY, Timings, sha256};
 use equipoise::pipeline::{
-    Comparer, Cut, Mask, Progress, Reference, Settings, names, prepare, segment, table,
+    Comparer, Cut, Finished, Inputs, Progress, Record, Reference, Settings, prepare, segment,
 };
 use equipoise::tiling::Window;
-use equipoise::volume::Volume;
+use equipoise::volume::components::Connectivity;
 use equipoise::volume::nifti::{self, Limits, Scan};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -57,12 +56,18 @@ pub(crate) struct Args {
     /// Lesions smaller than this are dropped, in mm3.
     #[arg(long, default_value_t = 0.0)]
     min_lesion: f64,
+    /// Neighbours that make voxels one lesion: 6, 18 or 26.
+    #[arg(long, default_value_t = 18)]
+    connectivity: u8,
     /// Reference mask to compare the result with; every value above 0 is lesion, another grid is resampled.
     #[arg(long)]
     reference: Option<PathBuf>,
     /// Where the network runs.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
+    /// Also write everything as a BIDS-derivatives dataset in a zip file.
+    #[arg(long)]
+    bids: bool,
     /// Folder for the results.
     #[arg(long)]
     out: PathBuf,
@@ -88,7 +93,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             WindowChoice::Uniform => Window::Uniform,
         },
         rotations: args.tta,
-        variance: false,
+        variance: true,
     };
     card.config.check_side(settings.patch)?;
     let result = pollster::block_on(segment(&prepared.head, &engine, &settings, tell))?;
@@ -96,65 +101,46 @@ pub(crate) fn run(args: &Args) -> Outcome {
     notes.extend(result.notes.clone());
     let segmented_in = start.elapsed() - prepared_in;
 
-    let probability = prepared.restore(result.probability)?;
-    let cut = Cut {
-        threshold: args.threshold.unwrap_or(card.threshold as f32),
-        min_lesion_mm3: args.min_lesion,
-        ..Cut::default()
-    };
-    let mask = equipoise::pipeline::mask::cut(&probability, &cut);
-    std::fs::create_dir_all(&args.out).map_err(at(&args.out))?;
-    let name = args
-        .flair
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let file = |output| args.out.join(names::output(&name, output));
-    write(
-        &file(names::Output::Mask),
-        &nifti::write_mask(&prepared.native, &mask.voxels)?,
-    )?;
-    write(
-        &file(names::Output::Probability),
-        &nifti::write_float(&prepared.native, &probability.data)?,
-    )?;
-    let comparison = match &args.reference {
-        Some(path) => Some(compare(path, &probability, &mask, &cut)?),
-        None => None,
-    };
-    let (verdicts, missed) = comparison.as_ref().map_or((&[][..], &[][..]), |found| {
-        (&found.comparison.verdicts[..], &found.comparison.missed[..])
-    });
-    write(
-        &file(names::Output::Lesions),
-        table::csv(&mask.lesions, verdicts, missed).as_bytes(),
-    )?;
-    let report = Report {
-        format: FORMAT,
-        software: Software::this(),
-        intended_use: RESEARCH_ONLY.to_owned(),
+    let inputs = Inputs {
+        name: args
+            .flair
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         flair: flair_input,
         t1: t1.map(|(_, input)| input),
+    };
+    let record = Record {
         model: Model {
             name: card.name,
             sha256: card.weights.sha256,
         },
         engine: engine.describe(),
         settings,
-        cut,
-        result: Findings::of(&mask, result.patches),
-        comparison,
+        notes,
         timings: Timings {
             prepare: prepared_in.as_secs_f64(),
             segment: segmented_in.as_secs_f64(),
             finish: (start.elapsed() - prepared_in - segmented_in).as_secs_f64(),
         },
-        notes,
     };
-    write(
-        &args.out.join("report.json"),
-        serde_json::to_string_pretty(&report)?.as_bytes(),
-    )?;
+    let mut finished = Finished::new(&prepared, result, inputs, record)?;
+    finished.cut(&Cut {
+        threshold: args.threshold.unwrap_or(card.threshold as f32),
+        min_lesion_mm3: args.min_lesion,
+        connectivity: Connectivity::try_from(args.connectivity)?,
+    });
+    if let Some(path) = &args.reference {
+        compare(path, &mut finished)?;
+    }
+    std::fs::create_dir_all(&args.out).map_err(at(&args.out))?;
+    let outputs = [Output::Mask, Output::Probability, Output::Report, Output::Lesions];
+    let archive = args.bids.then_some(Output::Archive);
+    for output in outputs.into_iter().chain(archive) {
+        let (name, bytes) = finished.file(output)?;
+        write(&args.out.join(name), &bytes)?;
+    }
+    let report = finished.report();
     for note in &report.notes {
         eprintln!("note: {note}");
     }
@@ -195,21 +181,14 @@ pub(crate) fn scan(path: &Path) -> Result<(Scan, Input), Box<dyn std::error::Err
     Ok((scan, input))
 }
 
-/// A result beside the reference in a file.
-fn compare(
-    path: &Path,
-    probability: &Volume,
-    mask: &Mask,
-    cut: &Cut,
-) -> Result<Compared, Box<dyn std::error::Error>> {
+/// Puts a result beside the reference in a file.
+fn compare(path: &Path, finished: &mut Finished) -> Outcome {
     let (scan, input) = scan(path)?;
-    let reference = Reference::on(&probability.grid, &scan.volume).map_err(at(path))?;
-    let comparison = Comparer::new(probability, &reference)?.compare(probability, mask, cut, &reference)?;
-    Ok(Compared {
-        reference: input,
-        notes: [scan.notes, reference.notes].concat(),
-        comparison,
-    })
+    let mut reference = Reference::on(&finished.probability().grid, &scan.volume).map_err(at(path))?;
+    reference.notes.splice(0..0, scan.notes);
+    let comparer = Comparer::new(finished.probability(), &reference)?;
+    finished.compare(&comparer, &reference, &input)?;
+    Ok(())
 }
 
 pub(crate) fn tell(progress: Progress) -> ControlFlow<()> {

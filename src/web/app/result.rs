@@ -7,8 +7,8 @@ use super::controls::{Number, Slider, select};
 use super::page::PanelProps;
 use super::state::Action;
 use super::words;
+use crate::pipeline::names::Output;
 use crate::volume::components::Connectivity;
-use crate::web::messages::Product;
 
 /// Shown once there is a result.
 #[component]
@@ -69,15 +69,18 @@ pub(super) fn ResultPanel(props: &PanelProps) -> Html {
             />
             { connectivity(state.cut.connectivity, act) }
             <div class="row actions saves">
-                <button type="button" onclick={act.reform(|_| Action::Save(Product::Mask))}>{ "Save mask" }</button>
-                <button type="button" onclick={act.reform(|_| Action::Save(Product::Probability))}>
+                <button type="button" onclick={act.reform(|_| Action::Save(Output::Mask))}>{ "Save mask" }</button>
+                <button type="button" onclick={act.reform(|_| Action::Save(Output::Probability))}>
                     { "Save probability map" }
                 </button>
-                <button type="button" onclick={act.reform(|_| Action::Save(Product::Report))}>
+                <button type="button" onclick={act.reform(|_| Action::Save(Output::Report))}>
                     { "Save report (JSON)" }
                 </button>
-                <button type="button" onclick={act.reform(|_| Action::Save(Product::Lesions))}>
+                <button type="button" onclick={act.reform(|_| Action::Save(Output::Lesions))}>
                     { "Save lesions (CSV)" }
+                </button>
+                <button type="button" onclick={act.reform(|_| Action::Save(Output::Archive))}>
+                    { "Save all (BIDS, zip)" }
                 </button>
             </div>
             <ul class="notes">{ for notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>

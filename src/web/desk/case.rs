@@ -3,15 +3,16 @@
 use std::rc::Rc;
 
 use crate::pipeline::compare::{self, CompareError};
-use crate::pipeline::mask::{self, Cut};
-use crate::pipeline::names::{self, Output};
+use crate::pipeline::finished::{FileError, Finished, Inputs, Record};
+use crate::pipeline::mask::Cut;
+use crate::pipeline::names::Output;
 use crate::pipeline::prepare::{self, PrepareError, Prepared};
-use crate::pipeline::report::{self, Compared, Findings, Input, RESEARCH_ONLY, Report, Software};
-use crate::pipeline::{Comparer, Comparison, Mask, Reference, Settings, table};
+use crate::pipeline::report::Input;
+use crate::pipeline::{Comparer, Comparison, Reference, Segmentation};
 use crate::volume::components::Connectivity;
 use crate::volume::nifti::{self, Header, Limits, Scan};
-use crate::volume::{Grid, Volume, VolumeError};
-use crate::web::messages::{MaskSummary, Product, ScanInfo, Slot};
+use crate::volume::{Grid, VolumeError};
+use crate::web::messages::{MaskSummary, ScanInfo, Slot};
 
 /// What the desk holds for a person.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub struct Case {
     flair: Option<Opened>,
     t1: Option<Opened>,
     prepared: Option<Rc<Prepared>>,
-    fused: Option<Fused>,
+    result: Option<Finished>,
     reference: Option<OpenedReference>,
 }
 
@@ -37,38 +38,6 @@ struct OpenedReference {
     reference: Reference,
     /// Made at the first comparison with a result, and only good for that one.
     comparer: Option<Comparer>,
-}
-
-/// How a result came about.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Record {
-    /// The network.
-    pub model: report::Model,
-    /// Where it ran, in words.
-    pub engine: String,
-    /// How patches were cut, predicted and fused.
-    pub settings: Settings,
-    /// Patches predicted, rotations counted.
-    pub patches: usize,
-    /// Things a person should know, one sentence each; those of reading the scans are added.
-    pub notes: Vec<String>,
-    /// How long it took.
-    pub timings: report::Timings,
-}
-
-/// A finished run.
-#[derive(Debug)]
-struct Fused {
-    /// The FLAIR's name and header, for the files to save.
-    name: String,
-    header: Header,
-    /// Lesion probability on the FLAIR's own grid.
-    probability: Volume,
-    record: Record,
-    /// The last cut, with what came of it.
-    cut: Cut,
-    mask: Mask,
-    comparison: Option<Comparison>,
 }
 
 /// Why the case cannot do what was asked.
@@ -95,10 +64,10 @@ pub enum CaseError {
     /// The reference cannot be used, or not with this result.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// The report cannot be written.
-    #[error("The report cannot be written: {0}")]
-    Report(String),
-    /// A file cannot be read or written.
+    /// A file cannot be made.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file cannot be read, or a result is of another scan.
     #[error(transparent)]
     Volume(#[from] VolumeError),
 }
@@ -107,7 +76,7 @@ impl Case {
     /// Forgets a scan and everything made from it.
     pub fn clear(&mut self, slot: Slot) {
         self.prepared = None;
-        self.fused = None;
+        self.result = None;
         self.forget_ranking();
         match slot {
             Slot::Flair => {
@@ -122,8 +91,8 @@ impl Case {
     /// Forgets the reference mask.
     pub fn clear_reference(&mut self) {
         self.reference = None;
-        if let Some(fused) = &mut self.fused {
-            fused.comparison = None;
+        if let Some(result) = &mut self.result {
+            result.forget_comparison();
         }
     }
 
@@ -146,9 +115,9 @@ impl Case {
         self.clear_reference();
         let flair = self.flair.as_ref().ok_or(CaseError::NoFlair)?;
         let scan = nifti::read(bytes, limits)?;
-        let reference = Reference::on(&flair.scan.volume.grid, &scan.volume)?;
-        let notes = [scan.notes, reference.notes.clone()].concat();
-        let info = info(name, &scan.header, notes);
+        let mut reference = Reference::on(&flair.scan.volume.grid, &scan.volume)?;
+        reference.notes.splice(0..0, scan.notes);
+        let info = info(name, &scan.header, reference.notes.clone());
         self.reference = Some(OpenedReference {
             input: Input::of(bytes, &scan.header),
             reference,
@@ -216,38 +185,34 @@ impl Case {
 
     /// Forgets the result, which a new run replaces.
     pub fn drop_result(&mut self) {
-        self.fused = None;
+        self.result = None;
         self.forget_ranking();
     }
 
-    /// Takes a result in (one probability a voxel of the prepared head) and gives it back on the FLAIR's own grid, as
-    /// an uncompressed NIfTI-1 file for the viewer.
+    /// Takes a result in and gives its probability back on the FLAIR's own grid, as an uncompressed NIfTI-1 file for the
+    /// viewer. The scans' own notes are put before those of the record.
     ///
     /// # Errors
     /// [`CaseError::NoFlair`], [`CaseError::Volume`].
     pub fn finish(
         &mut self,
         prepared: &Prepared,
-        probability: Vec<f32>,
-        record: Record,
+        segmentation: Segmentation,
+        mut record: Record,
     ) -> Result<Vec<u8>, CaseError> {
         self.forget_ranking();
         let flair = self.flair.as_ref().ok_or(CaseError::NoFlair)?;
-        let probability = prepared.restore(probability)?;
-        let file = nifti::write_float_plain(&prepared.native, &probability.data)?;
-        self.fused = Some(Fused {
+        let scans = [Some(flair), self.t1.as_ref()].into_iter().flatten();
+        let notes: Vec<String> = scans.flat_map(|opened| opened.scan.notes.clone()).collect();
+        record.notes.splice(0..0, notes);
+        let inputs = Inputs {
             name: flair.name.clone(),
-            header: prepared.native.clone(),
-            probability,
-            record,
-            cut: Cut::default(),
-            mask: Mask {
-                voxels: Vec::new(),
-                lesions: Vec::new(),
-                load_ml: 0.0,
-            },
-            comparison: None,
-        });
+            flair: flair.input.clone(),
+            t1: self.t1.as_ref().map(|t1| t1.input.clone()),
+        };
+        let result = Finished::new(prepared, segmentation, inputs, record)?;
+        let file = nifti::write_float_plain(&prepared.native, &result.probability().data)?;
+        self.result = Some(result);
         Ok(file)
     }
 
@@ -261,7 +226,7 @@ impl Case {
         min_lesion_mm3: f64,
         connectivity: Connectivity,
     ) -> Result<(MaskSummary, &[u8]), CaseError> {
-        let fused = self.fused.as_mut().ok_or(CaseError::NoResult)?;
+        let result = self.result.as_mut().ok_or(CaseError::NoResult)?;
         // Ranges also refuse what is not a number.
         if !(0.0..=1.0).contains(&threshold) || !(0.0..f64::INFINITY).contains(&min_lesion_mm3) {
             return Err(CaseError::Cut {
@@ -269,22 +234,19 @@ impl Case {
                 min_lesion_mm3,
             });
         }
-        let cut = Cut {
+        let mask = result.cut(&Cut {
             threshold,
             min_lesion_mm3,
             connectivity,
-        };
-        fused.mask = mask::cut(&fused.probability, &cut);
-        fused.cut = cut;
-        fused.comparison = None;
+        });
         let summary = MaskSummary {
             threshold,
             min_lesion_mm3,
-            load_ml: fused.mask.load_ml,
+            load_ml: mask.load_ml,
             connectivity,
-            lesions: fused.mask.lesions.clone(),
+            lesions: mask.lesions.clone(),
         };
-        Ok((summary, &fused.mask.voxels))
+        Ok((summary, &mask.voxels))
     }
 
     /// The last cut beside the reference, and where they differ (see [`compare::overlay`]); nothing if one of the two is
@@ -293,89 +255,35 @@ impl Case {
     /// # Errors
     /// [`CaseError::Compare`].
     pub fn compare(&mut self) -> Result<Option<(Comparison, Vec<u8>)>, CaseError> {
-        let (Some(fused), Some(opened)) = (&mut self.fused, &mut self.reference) else {
+        let (Some(result), Some(opened)) = (&mut self.result, &mut self.reference) else {
             return Ok(None);
         };
-        if fused.mask.voxels.is_empty() {
+        if result.mask().voxels.is_empty() {
             return Ok(None);
         }
         let comparer = match &mut opened.comparer {
             Some(comparer) => comparer,
-            none => none.insert(Comparer::new(&fused.probability, &opened.reference)?),
+            none => none.insert(Comparer::new(result.probability(), &opened.reference)?),
         };
-        let comparison = comparer.compare(&fused.probability, &fused.mask, &fused.cut, &opened.reference)?;
-        fused.comparison = Some(comparison.clone());
-        let overlay = compare::overlay(&fused.mask.voxels, &opened.reference.voxels);
+        let comparison = result
+            .compare(comparer, &opened.reference, &opened.input)?
+            .clone();
+        let overlay = compare::overlay(&result.mask().voxels, &opened.reference.voxels);
         Ok(Some((comparison, overlay)))
     }
 
-    /// Name and bytes of a result: images as `.nii.gz` in the FLAIR's own grid, and what `lab segment` writes beside
-    /// them; all of the last cut.
+    /// Name and bytes of a file, which is the one that `lab segment` writes; all of the last cut.
     ///
     /// # Errors
-    /// [`CaseError::NoResult`], [`CaseError::Volume`], [`CaseError::Report`].
-    pub fn save(&mut self, product: Product) -> Result<(String, Vec<u8>), CaseError> {
-        let fresh = self
-            .fused
-            .as_ref()
-            .is_some_and(|fused| fused.comparison.is_some());
-        if matches!(product, Product::Report | Product::Lesions) && !fresh {
+    /// [`CaseError::NoResult`], [`CaseError::File`], [`CaseError::Compare`].
+    pub fn save(&mut self, output: Output) -> Result<(String, Vec<u8>), CaseError> {
+        let fresh = self.result.as_ref().is_some_and(Finished::is_compared);
+        if !matches!(output, Output::Mask | Output::Probability) && !fresh {
             // The comparison may have been put off while a slider moved.
             self.compare()?;
         }
-        let fused = self.fused.as_ref().ok_or(CaseError::NoResult)?;
-        let (output, bytes) = match product {
-            Product::Report => (Output::Report, self.report(fused)?),
-            Product::Lesions => {
-                let (verdicts, missed) = fused.comparison.as_ref().map_or((&[][..], &[][..]), |found| {
-                    (&found.verdicts[..], &found.missed[..])
-                });
-                let csv = table::csv(&fused.mask.lesions, verdicts, missed);
-                (Output::Lesions, csv.into_bytes())
-            }
-            Product::Mask => (
-                Output::Mask,
-                nifti::write_mask(&fused.header, &fused.mask.voxels)?,
-            ),
-            Product::Probability => (
-                Output::Probability,
-                nifti::write_float(&fused.header, &fused.probability.data)?,
-            ),
-        };
-        Ok((names::output(&fused.name, output), bytes))
-    }
-
-    fn report(&self, fused: &Fused) -> Result<Vec<u8>, CaseError> {
-        let flair = self.flair.as_ref().ok_or(CaseError::NoFlair)?;
-        let record = fused.record.clone();
-        let scans = [Some(flair), self.t1.as_ref()].into_iter().flatten();
-        let mut notes: Vec<String> = scans.flat_map(|opened| opened.scan.notes.clone()).collect();
-        notes.extend(record.notes);
-        let compared = |(comparison, opened): (&Comparison, &OpenedReference)| Compared {
-            reference: opened.input.clone(),
-            notes: opened.reference.notes.clone(),
-            comparison: comparison.clone(),
-        };
-        let report = Report {
-            format: report::FORMAT,
-            software: Software::this(),
-            intended_use: RESEARCH_ONLY.to_owned(),
-            flair: flair.input.clone(),
-            t1: self.t1.as_ref().map(|t1| t1.input.clone()),
-            model: record.model,
-            engine: record.engine,
-            settings: record.settings,
-            cut: fused.cut,
-            result: Findings::of(&fused.mask, record.patches),
-            comparison: fused
-                .comparison
-                .as_ref()
-                .zip(self.reference.as_ref())
-                .map(compared),
-            timings: record.timings,
-            notes,
-        };
-        serde_json::to_vec_pretty(&report).map_err(|e| CaseError::Report(e.to_string()))
+        let result = self.result.as_ref().ok_or(CaseError::NoResult)?;
+        Ok(result.file(output)?)
     }
 
     /// True if a T1 is open.
@@ -402,6 +310,9 @@ mod tests {
     use nalgebra::Matrix4;
 
     use super::*;
+    use crate::pipeline::Settings;
+    use crate::pipeline::report::{self, Report};
+    use crate::volume::Volume;
 
     /// A head in air, 1 mm voxels, stored from right to left.
     fn scan(shift_mm: f64) -> Vec<u8> {
@@ -437,11 +348,16 @@ mod tests {
             },
             engine: "CPU".into(),
             settings: Settings::default(),
-            patches: 8,
             notes: vec!["A note.".into()],
             timings: report::Timings::default(),
         };
-        case.finish(&prepared, conformed.data, record).unwrap();
+        let segmentation = Segmentation {
+            probability: conformed.data,
+            variance: None,
+            patches: 8,
+            notes: Vec::new(),
+        };
+        case.finish(&prepared, segmentation, record).unwrap();
     }
 
     fn cut(
@@ -505,7 +421,7 @@ mod tests {
             crate::metrics::evaluate(&reference, &probability, [12, 14, 10], volume, &settings).unwrap();
         assert_eq!(comparison.evaluation, expected);
 
-        let (name, bytes) = case.save(Product::Report).unwrap();
+        let (name, bytes) = case.save(Output::Report).unwrap();
         assert_eq!(name, "sub-01_desc-lesion_report.json");
         let text = String::from_utf8(bytes).unwrap();
         let report: Report = serde_json::from_str(&text).unwrap();
@@ -524,7 +440,7 @@ mod tests {
             !text.contains("sub-01") && !text.contains(".nii"),
             "a report names no file: {text}"
         );
-        let (name, bytes) = case.save(Product::Lesions).unwrap();
+        let (name, bytes) = case.save(Output::Lesions).unwrap();
         assert_eq!(name, "sub-01_desc-lesion_lesions.csv");
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(text.lines().count(), 4, "{text}");
@@ -534,10 +450,10 @@ mod tests {
 
         // A later cut is compared before it is written, even if nobody asked for it.
         cut(&mut case, 0.7, 0.0).unwrap();
-        let text = String::from_utf8(case.save(Product::Lesions).unwrap().1).unwrap();
+        let text = String::from_utf8(case.save(Output::Lesions).unwrap().1).unwrap();
         assert!(text.contains("1,mask,TP,3") && !text.contains("FP"), "{text}");
         case.clear_reference();
-        let text = String::from_utf8(case.save(Product::Lesions).unwrap().1).unwrap();
+        let text = String::from_utf8(case.save(Output::Lesions).unwrap().1).unwrap();
         assert!(text.contains("1,mask,,3") && !text.contains("FN"), "{text}");
     }
 
@@ -613,7 +529,7 @@ mod tests {
     fn results_are_saved_on_the_grid_of_the_flair() {
         let mut case = Case::default();
         assert_eq!(cut(&mut case, 0.5, 0.0).unwrap_err(), CaseError::NoResult);
-        assert_eq!(case.save(Product::Mask).unwrap_err(), CaseError::NoResult);
+        assert_eq!(case.save(Output::Mask).unwrap_err(), CaseError::NoResult);
         let probability = two_lesions(&mut case);
         let native = case.native().unwrap().clone();
         let (summary, mask) = cut(&mut case, 0.5, 0.0).unwrap();
@@ -622,7 +538,7 @@ mod tests {
         let (summary, _) = cut(&mut case, 0.5, 2.0).unwrap();
         assert_eq!((summary.lesions.len(), summary.load_ml), (1, 0.003));
 
-        let (name, bytes) = case.save(Product::Mask).unwrap();
+        let (name, bytes) = case.save(Output::Mask).unwrap();
         assert_eq!(name, "sub-01_desc-lesion_mask.nii.gz");
         let saved = nifti::read(&bytes, &Limits::PAGE).unwrap();
         assert_eq!(saved.volume.grid, native);
@@ -631,7 +547,7 @@ mod tests {
             3.0,
             "the mask of the last cut"
         );
-        let (name, bytes) = case.save(Product::Probability).unwrap();
+        let (name, bytes) = case.save(Output::Probability).unwrap();
         assert_eq!(name, "sub-01_desc-lesion_probseg.nii.gz");
         let saved = nifti::read(&bytes, &Limits::PAGE).unwrap();
         assert_eq!((saved.volume.grid, saved.volume.data), (native, probability));

@@ -80,8 +80,9 @@ fn opens(message: &ToDesk) -> Option<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::names::Output;
     use crate::volume::components::Connectivity;
-    use crate::web::messages::{EngineChoice, Product, SegmentSettings};
+    use crate::web::messages::{EngineChoice, SegmentSettings};
 
     fn settings(model: &str) -> SegmentSettings {
         SegmentSettings {
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn only_the_last_of_many_cuts_and_plans_is_worked_on() {
         let plan = |m| ToDesk::Plan(settings(m));
-        let save = ToDesk::Save(Product::Mask);
+        let save = ToDesk::Save(Output::Mask);
         assert_eq!(
             left(&[cut(0.1), plan("a"), save.clone(), cut(0.2), plan("b"), cut(0.3)]),
             [save, plan("b"), cut(0.3)]
@@ -154,7 +155,7 @@ mod tests {
         let segment = ToDesk::Segment(settings("a"));
         assert_eq!(inbox.put(segment.clone(), ()), Effect::Stop);
         assert_eq!(inbox.put(cut(0.5), ()), Effect::None);
-        assert_eq!(inbox.put(ToDesk::Save(Product::Mask), ()), Effect::None);
+        assert_eq!(inbox.put(ToDesk::Save(Output::Mask), ()), Effect::None);
         assert_eq!(inbox.put(ToDesk::Plan(settings("a")), ()), Effect::None);
         assert_eq!(inbox.put(ToDesk::Open { slot: Slot::T1 }, ()), Effect::Stop);
         assert!(std::iter::from_fn(|| inbox.take()).all(|(m, ())| m != segment));

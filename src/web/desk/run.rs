@@ -9,14 +9,12 @@ use wasm_bindgen_futures::spawn_local;
 use web_time::Instant;
 
 use super::bench::{Model, Team};
-use super::case::Record;
 use super::choice::{Choice, Gpu, choose};
 use super::estimate::Workload;
 use super::pool::Event;
 use super::{Desk, LastCut, breathe, browser};
 use crate::pipeline::memory::estimate;
-use crate::pipeline::report;
-use crate::pipeline::{self, Head, Predictor, Prepared, Run, Settings, Stage};
+use crate::pipeline::{self, Head, Predictor, Prepared, Record, Run, Settings, Stage, report};
 use crate::tiling::{Plan as Tiles, Window};
 use crate::volume::components::Connectivity;
 use crate::web::channel;
@@ -158,7 +156,7 @@ impl Desk {
         let done = run.finish().map_err(|e| e.to_string())?;
         let mut notes = prepared.notes.clone();
         notes.extend(setup.choice.warning.take());
-        notes.extend(done.notes);
+        notes.extend(done.notes.clone());
         let mut plan = setup.plan;
         if plan.engine != pool.kind() {
             plan.engine = pool.kind();
@@ -175,7 +173,6 @@ impl Desk {
                 EngineKind::WebGpu => "WebGPU in a browser".to_owned(),
             },
             settings: setup.settings.clone(),
-            patches: done.patches,
             notes: notes.clone(),
             timings: report::Timings {
                 prepare: prepared_in,
@@ -186,7 +183,7 @@ impl Desk {
         let file = self
             .case
             .borrow_mut()
-            .finish(&prepared, done.probability, record)
+            .finish(&prepared, done, record)
             .map_err(|e| e.to_string())?;
         let seconds = start.elapsed().as_secs_f64();
         self.hand_over(
@@ -229,7 +226,7 @@ impl Desk {
             overlap: asked.overlap,
             window: asked.window.parse::<Window>().map_err(|e| e.to_string())?,
             rotations: asked.rotations,
-            ..Settings::default()
+            variance: true,
         };
         stage(Stage::Preparing);
         // A cancel that is on its way comes before the desk is deaf for a while.

@@ -17,9 +17,10 @@ pub use link::Link;
 pub use notices::{Notice, NoticeKind, Notices};
 
 use crate::pipeline::Comparison;
+use crate::pipeline::names::Output;
 use crate::volume::components::Connectivity;
 use crate::web::messages::{
-    EngineChoice, FromDesk, MaskSummary, Plan, Product, Progress, ScanInfo, SegmentSettings, Slot, ToDesk,
+    EngineChoice, FromDesk, MaskSummary, Plan, Progress, ScanInfo, SegmentSettings, Slot, ToDesk,
 };
 
 /// A file that a person chose, as the state machine knows it; the page keeps the browser's own handle under `id`.
@@ -325,7 +326,7 @@ pub enum Action {
     /// Stop.
     Cancel,
     /// Make a file.
-    Save(Product),
+    Save(Output),
     /// Cut the probability here.
     Threshold(f32),
     /// Drop lesions smaller than this, in cubic millimetres.

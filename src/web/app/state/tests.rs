@@ -193,8 +193,8 @@ fn the_way_from_a_file_to_done() {
     );
     assert_eq!(bench.state.status(), "Done");
 
-    bench.step(Action::Save(Product::Mask));
-    assert_eq!(bench.sent(), [&ToDesk::Save(Product::Mask)]);
+    bench.step(Action::Save(Output::Mask));
+    assert_eq!(bench.sent(), [&ToDesk::Save(Output::Mask)]);
     let name = "sub-1_mask.nii.gz".to_owned();
     assert_eq!(
         bench.says(bench.now(), FromDesk::Saved { name: name.clone() }),
@@ -205,7 +205,7 @@ fn the_way_from_a_file_to_done() {
 #[test]
 fn nothing_can_be_saved_or_cut_before_there_is_a_result() {
     let mut bench = Bench::with_flair();
-    assert_eq!(bench.step(Action::Save(Product::Mask)), []);
+    assert_eq!(bench.step(Action::Save(Output::Mask)), []);
     assert_eq!(bench.step(Action::Threshold(0.7)), [Effect::Restyle]);
     assert_eq!(bench.step(Action::MinLesion(9.0)), []);
 }
@@ -730,7 +730,7 @@ fn comparison(connectivity: Connectivity) -> Comparison {
     let mask = cut_mask(&probability, &cut);
     Comparer::new(&probability, &reference)
         .unwrap()
-        .compare(&probability, &mask, &cut, &reference)
+        .compare(&probability, None, &mask, &cut, &reference)
         .unwrap()
 }
 
