@@ -9,7 +9,6 @@ pub mod volume;
 
 pub mod tiling;
 
-#[cfg(feature = "net")]
 pub mod net;
 
 pub mod loss;

@@ -29,5 +29,6 @@ pub mod subjects;
 pub mod synth;
 #[cfg(feature = "learn")]
 pub mod trainer;
+pub mod tune;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod validation;

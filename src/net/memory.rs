@@ -1,6 +1,6 @@
 //! How much memory a pass takes at its peak, said before it is run.
 //!
-//! A pass is walked through in the order of [`DenseNet::forward`](super::DenseNet::forward): what each step allocates is
+//! A pass is walked through in the order of `DenseNet::forward`: what each step allocates is
 //! added to a ledger, what it releases is taken off, and the largest sum is the answer. Weights are not counted.
 //! `tests/net_memory.rs` compares the answers with what is really allocated on the CPU.
 

@@ -1,19 +1,30 @@
 //! The 3-D densely connected network: its graph, its weights, its kernels and the engines it runs on.
+//!
+//! Its configuration and the memory it takes are arithmetic, and known without burn.
 
 #[cfg(feature = "gpu")]
 mod adapter;
 pub mod config;
+#[cfg(feature = "net")]
 mod draw;
+#[cfg(feature = "net")]
 pub mod engine;
+#[cfg(feature = "net")]
 pub mod graph;
+#[cfg(feature = "net")]
 pub mod kernels;
+#[cfg(feature = "net")]
 pub mod layers;
 pub mod memory;
-#[cfg(any(test, feature = "lab", feature = "stock"))]
+#[cfg(all(feature = "net", any(test, feature = "lab", feature = "stock")))]
 pub mod stock;
+#[cfg(feature = "net")]
 pub mod weights;
 
 pub use config::{ConfigError, NetConfig, layer_table};
+#[cfg(feature = "net")]
 pub use engine::{Engine, EngineError};
+#[cfg(feature = "net")]
 pub use graph::DenseNet;
+#[cfg(feature = "net")]
 pub use layers::{Mode, Training};

@@ -4,8 +4,10 @@
 //! which [`mask`] cuts into lesions. Nothing here starts a thread or needs an executor: the caller polls.
 
 pub mod archive;
+pub mod cohort;
 pub mod compare;
 mod error;
+pub mod finetune;
 pub mod finished;
 mod head;
 pub mod mask;

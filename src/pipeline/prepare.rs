@@ -263,7 +263,7 @@ fn bounding_box(grid: &Grid, mask: &[bool]) -> Option<Grid> {
 }
 
 /// True if two grids have the same shape and their corners lie at the same places.
-pub(super) fn same_grid(a: &Grid, b: &Grid) -> bool {
+pub(crate) fn same_grid(a: &Grid, b: &Grid) -> bool {
     let apart = |corner: usize| {
         let index = [0, 1, 2].map(|axis| {
             if corner >> axis & 1 == 1 {
