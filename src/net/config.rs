@@ -9,6 +9,10 @@ pub enum Norm {
     /// Batch normalisation (Ioffe & Szegedy 2015), trained with batch renormalisation (Ioffe 2017) so that a batch of
     /// one patch trains the very function that inference computes. Folds into a scale and a shift per channel.
     Batch,
+    /// Instance normalisation (Ulyanov et al. 2016): every patch by its own statistics, in training and at inference, so
+    /// that nothing learnt from the training heads' statistics stands between the network and an unfamiliar one. Costs a
+    /// pass over each map.
+    Instance,
 }
 
 /// Why a configuration is not a network.

@@ -68,9 +68,15 @@ impl DenseNet {
     /// Every side must be a multiple of [`NetConfig::side_multiple`].
     #[must_use]
     pub fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        if mode == Mode::Infer {
-            return self.infer(x);
+        let batch = x.dims()[0];
+        if batch > 1 && self.stem.by_instance() {
+            // Statistics are a sample's own, so samples go one by one.
+            let one = |i: usize| self.forward(x.clone().narrow(0, i, 1), mode.of_sample(i));
+            return Tensor::cat((0..batch).map(one).collect(), 0);
         }
+        let Mode::Train(_) = mode else {
+            return self.infer(x);
+        };
         let mut x = self.stem.forward(x, mode);
         let mut skips = Vec::with_capacity(self.down.len());
         for (block, transition) in self.down.iter().zip(&self.transition_down) {
@@ -137,7 +143,9 @@ fn put(buffer: Tensor<5>, x: Tensor<5>, at: usize) -> Tensor<5> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::config::{PRESETS, layer_table};
+    use crate::net::config::{Norm, PRESETS, layer_table};
+    #[cfg(feature = "learn")]
+    use crate::net::layers::Training;
 
     #[test]
     fn the_built_network_has_the_parameters_of_its_table() {
@@ -184,21 +192,54 @@ mod tests {
 
     #[test]
     fn samples_of_a_batch_do_not_mix_at_inference() {
-        let config = NetConfig::preset("toy", 2).unwrap();
-        let net = DenseNet::new(&config, 1, &Device::flex()).unwrap();
-        let a = Tensor::random(
+        for norm in [Norm::Batch, Norm::Instance] {
+            let config = NetConfig {
+                norm,
+                ..NetConfig::preset("toy", 2).unwrap()
+            };
+            let net = DenseNet::new(&config, 1, &Device::flex()).unwrap();
+            let (a, b) = (patch(), patch() * 3.0);
+            let together = net.forward(Tensor::cat(vec![a.clone(), b.clone()], 0), Mode::Infer);
+            let apart = Tensor::cat(vec![net.forward(a, Mode::Infer), net.forward(b, Mode::Infer)], 0);
+            let difference = (together - apart).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-6, "{norm:?}: {difference}");
+        }
+    }
+
+    fn patch() -> Tensor<5> {
+        Tensor::random(
             [1, 2, 8, 8, 8],
             burn::tensor::Distribution::Default,
             &Device::flex(),
-        );
-        let b = Tensor::random(
-            [1, 2, 8, 8, 8],
-            burn::tensor::Distribution::Default,
-            &Device::flex(),
-        );
-        let together = net.forward(Tensor::cat(vec![a.clone(), b.clone()], 0), Mode::Infer);
-        let apart = Tensor::cat(vec![net.forward(a, Mode::Infer), net.forward(b, Mode::Infer)], 0);
-        let difference = (together - apart).abs().max().into_scalar::<f32>();
-        assert!(difference < 1e-6, "{difference}");
+        )
+    }
+
+    #[test]
+    #[cfg(feature = "learn")]
+    fn with_instance_normalisation_training_computes_what_inference_does() {
+        let toy = NetConfig {
+            norm: Norm::Instance,
+            ..NetConfig::preset("toy", 2).unwrap()
+        };
+        let plain = NetConfig {
+            bottleneck: false,
+            ..toy.clone()
+        };
+        for config in [toy, plain] {
+            let device = Device::flex().autodiff();
+            let net = DenseNet::new(&config, 1, &device).unwrap();
+            let x = Tensor::cat(vec![patch() * 2.0 + 1.0, patch()], 0);
+            let training = Training {
+                dropout: 1,
+                batch: None,
+                keep: true,
+            };
+            let trained = net.forward(x.clone().to_device(&device), Mode::Train(training));
+            let inferred = burn::module::Module::valid(&net).forward(x, Mode::Infer);
+            let difference = trained.without_autodiff() - inferred.clone();
+            let difference = difference.abs().max().into_scalar::<f32>();
+            let scale = inferred.abs().max().into_scalar::<f32>();
+            assert!(difference <= 1e-5 * scale, "{config:?}: {difference} at {scale}");
+        }
     }
 }

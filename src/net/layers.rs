@@ -1,6 +1,6 @@
 //! The network's building blocks as burn modules.
 
-use super::config::NetConfig;
+use super::config::{NetConfig, Norm};
 use super::draw::Draw;
 use super::kernels::{self, BlockPlan, BlockTensors, Normalisation, Renorm};
 use burn::module::{Initializer, Module, Param, RunningState};
@@ -12,10 +12,23 @@ pub(super) const EPSILON: f64 = 1.1e-5;
 /// How the network is run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
-    /// Running statistics, folded into scale and shift; no gradients.
+    /// Statistics (running ones, or those of the patch at hand) folded into scale and shift; no gradients.
     Infer,
     /// With gradients.
     Train(Training),
+}
+
+impl Mode {
+    /// For one sample of a batch that is run sample by sample: each drops its own values.
+    pub(super) fn of_sample(self, i: usize) -> Self {
+        match self {
+            Self::Infer => Self::Infer,
+            Self::Train(training) => Self::Train(Training {
+                dropout: training.dropout ^ (i as u64).wrapping_mul(0xD1B5_4A32_D192_ED03),
+                ..training
+            }),
+        }
+    }
 }
 
 /// How the network is run with gradients.
@@ -24,19 +37,10 @@ pub struct Training {
     /// What dropout is drawn from, together with the layer.
     pub dropout: u64,
     /// Batch statistics, renormalised towards the running ones, which are updated; `None`: running statistics as
-    /// constants, for fine-tuning and the last part of training.
+    /// constants, for fine-tuning and the last part of training. Instance normalisation knows neither.
     pub batch: Option<Renorm>,
     /// True if the bottlenecks' maps are kept for the backward pass instead of being made again: faster, for more memory.
     pub keep: bool,
-}
-
-impl Training {
-    fn norm(&self) -> Normalisation {
-        Normalisation {
-            epsilon: EPSILON,
-            batch: self.batch,
-        }
-    }
 }
 
 /// Normalisation, then ReLU.
@@ -46,68 +50,95 @@ pub struct NormRelu {
     pub gamma: Param<Tensor<1>>,
     /// Shift, `[channel]`.
     pub beta: Param<Tensor<1>>,
-    /// Running mean, `[channel]`.
-    pub mean: RunningState<Tensor<1>>,
-    /// Running variance, `[channel]`.
-    pub variance: RunningState<Tensor<1>>,
+    /// Running mean, `[channel]`; none if each patch is normalised by its own.
+    pub mean: Option<RunningState<Tensor<1>>>,
+    /// Running variance, `[channel]`; none if each patch is normalised by its own.
+    pub variance: Option<RunningState<Tensor<1>>>,
 }
 
 impl NormRelu {
-    fn new(channels: usize, device: &Device) -> Self {
+    fn new(norm: Norm, channels: usize, device: &Device) -> Self {
         let plain = device.clone().without_autodiff();
+        let running = |value: Tensor<1>| (norm == Norm::Batch).then(|| RunningState::new(value));
         Self {
             gamma: Initializer::Ones.init([channels], device),
             beta: Initializer::Zeros.init([channels], device),
-            mean: RunningState::new(Tensor::zeros([channels], &plain)),
-            variance: RunningState::new(Tensor::ones([channels], &plain)),
+            mean: running(Tensor::zeros([channels], &plain)),
+            variance: running(Tensor::ones([channels], &plain)),
         }
     }
 
-    /// Running mean and variance, `[2, channel]`.
+    /// True if each patch is normalised by its own statistics.
+    fn by_instance(&self) -> bool {
+        self.mean.is_none()
+    }
+
+    /// What is asked of the kernels in training.
+    fn asked(&self, training: Training) -> Normalisation {
+        Normalisation {
+            epsilon: EPSILON,
+            batch: if self.by_instance() {
+                Some(Renorm::PLAIN)
+            } else {
+                training.batch
+            },
+        }
+    }
+
+    /// Running mean and variance, `[2, channel]`; zeros, which nobody reads, if there are none.
     fn running(&self) -> Tensor<2> {
         let device = self.gamma.val().device();
-        let rows = vec![self.mean.value(), self.variance.value()];
+        let (Some(mean), Some(variance)) = (&self.mean, &self.variance) else {
+            return Tensor::zeros([2, self.gamma.dims()[0]], &device.without_autodiff());
+        };
+        let rows = vec![mean.value(), variance.value()];
         Tensor::stack(rows.into_iter().map(|t| t.to_device(&device)).collect(), 0)
     }
 
     /// Takes over the next running mean and variance, `[channel]` each.
-    fn update(&self, mean: Tensor<1>, variance: Tensor<1>) {
-        self.mean.update(mean);
-        self.variance.update(variance);
-        // `update` collects; reading synchronised makes the new value current.
-        let _ = (self.mean.value_sync(), self.variance.value_sync());
+    fn update(&self, next: [Tensor<1>; 2]) {
+        for (state, next) in [&self.mean, &self.variance].into_iter().flatten().zip(next) {
+            state.update(next);
+            // `update` collects; reading synchronised makes the new value current.
+            let _ = state.value_sync();
+        }
     }
 
-    /// Scale and shift of each channel at inference, `[2, channel]`.
-    fn folded(&self) -> Tensor<2> {
+    /// Scale and shift of each channel at inference, `[2, channel]`, for maps whose own statistics `now` gives: they
+    /// are asked for only if it is these that normalise.
+    fn folded(&self, now: impl FnOnce() -> Tensor<2>) -> Tensor<2> {
+        let running = self.running();
+        let (now, batch) = if self.by_instance() {
+            (now(), Some(Renorm::PLAIN))
+        } else {
+            (running.clone(), None)
+        };
         let norm = Normalisation {
             epsilon: EPSILON,
-            batch: None,
+            batch,
         };
-        let running = self.running();
-        kernels::norm_rows(running.clone(), running, self.gamma.val(), self.beta.val(), norm).1
+        kernels::norm_rows(now, running, self.gamma.val(), self.beta.val(), norm).1
     }
 
     fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        let [channels] = self.gamma.dims();
+        let now = || kernels::channel_stats(x.clone(), 0, channels);
         let Mode::Train(training) = mode else {
-            return kernels::norm_relu(x, self.folded());
+            let folded = self.folded(now);
+            return kernels::norm_relu(x, folded);
         };
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
-        let running = self.running();
-        let now = match training.batch {
-            Some(_) => kernels::channel_stats(x.clone()),
-            None => running.clone(),
-        };
-        let applied = kernels::norm_rows(now, running, gamma.clone(), beta.clone(), training.norm());
-        if training.batch.is_some() {
-            let [channels] = gamma.dims();
+        let (running, norm) = (self.running(), self.asked(training));
+        let now = if norm.frozen() { running.clone() } else { now() };
+        let applied = kernels::norm_rows(now, running, gamma.clone(), beta.clone(), norm);
+        if !norm.frozen() {
             let row = |i: usize| {
                 let row = applied.0.clone().slice([i..i + 1, 0..channels]);
                 row.reshape([channels]).without_autodiff()
             };
-            self.update(row(4), row(5));
+            self.update([row(4), row(5)]);
         }
-        kernels::norm_relu_train(x, gamma, beta, applied, training.batch.is_none())
+        kernels::norm_relu_train(x, gamma, beta, applied, norm.frozen())
     }
 }
 
@@ -234,22 +265,25 @@ impl DenseLayer {
             input
         };
         Self {
-            norm1: NormRelu::new(input, draw.device()),
+            norm1: NormRelu::new(config.norm, input, draw.device()),
             conv1: config.bottleneck.then(|| Conv1::new(input, inner, draw)),
-            norm3: config.bottleneck.then(|| NormRelu::new(inner, draw.device())),
+            norm3: config.bottleneck.then(|| NormRelu::new(config.norm, inner, draw.device())),
             conv3: Conv3::new(inner, config.growth, draw),
             dropout: config.dropout,
             number: draw.number(),
         }
     }
 
-    /// Inference within a block's buffer: reads the channels from `from` on and writes the new ones from `at` on.
-    fn infer(&self, block: Tensor<5>, from: usize, at: usize) -> Tensor<5> {
-        let outer = self.norm1.folded();
+    /// Inference within a block's buffer: reads the channels from `from` on, whose own statistics `now` are, and writes
+    /// the new ones from `at` on.
+    fn infer(&self, block: Tensor<5>, from: usize, at: usize, now: &Statistics) -> Tensor<5> {
+        let outer = self.norm1.folded(|| now.all());
         let weight = self.conv3.weight.val();
         if let (Some(conv), Some(norm)) = (&self.conv1, &self.norm3) {
             let inner = kernels::norm_relu_conv1(block.clone(), from, outer, conv.weight.val());
-            return kernels::norm_relu_conv3_into(block, at, inner, norm.folded(), weight);
+            let [channels] = norm.gamma.dims();
+            let folded = norm.folded(|| kernels::channel_stats(inner.clone(), 0, channels));
+            return kernels::norm_relu_conv3_into(block, at, inner, folded, weight);
         }
         // Added to zero the channels are a tensor of their own, and the block's buffer is held once again.
         let read = block.clone().narrow(1, from, at - from).add_scalar(0.0);
@@ -276,6 +310,33 @@ impl DenseLayer {
     }
 }
 
+/// The statistics of a block's maps, each taken once however many layers read it; nothing where running ones
+/// normalise.
+struct Statistics {
+    wanted: bool,
+    taken: Vec<Tensor<2>>,
+}
+
+impl Statistics {
+    fn new(wanted: bool) -> Self {
+        Self {
+            wanted,
+            taken: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, block: &Tensor<5>, from: usize, count: usize) {
+        if self.wanted {
+            self.taken.push(kernels::channel_stats(block.clone(), from, count));
+        }
+    }
+
+    /// Of all maps so far, `[2, channel]`.
+    fn all(&self) -> Tensor<2> {
+        Tensor::cat(self.taken.clone(), 1)
+    }
+}
+
 /// `L` dense layers, each fed with everything before it.
 #[derive(Module, Debug)]
 pub struct DenseBlock {
@@ -299,9 +360,12 @@ impl DenseBlock {
     /// Inference within a buffer that holds the block's input in the channels from `from` on: the new maps are written
     /// behind it, from channel `at` on, and nothing is copied.
     pub(super) fn infer(&self, buffer: Tensor<5>, from: usize, mut at: usize) -> Tensor<5> {
+        let mut now = Statistics::new(self.layers.iter().any(|layer| layer.norm1.by_instance()));
+        now.take(&buffer, from, at - from);
         self.layers.iter().fold(buffer, |buffer, layer| {
-            let buffer = layer.infer(buffer, from, at);
+            let buffer = layer.infer(buffer, from, at, &now);
             let [growth, ..] = layer.conv3.weight.dims();
+            now.take(&buffer, at, growth);
             at += growth;
             buffer
         })
@@ -331,20 +395,23 @@ impl DenseBlock {
     fn train(&self, x: Tensor<5>, inner: usize, training: Training) -> Tensor<5> {
         let [batch, input, d, h, w] = x.dims();
         let growth = self.new_channels() / self.layers.len().max(1);
-        let plan = BlockPlan {
-            input,
-            growth,
-            inner,
-            layers: self.layers.len(),
-            norm: training.norm(),
-            dropout: self.layers.iter().any(|layer| layer.dropout > 0.0),
-            keep: training.keep,
-        };
         let norms: Vec<&NormRelu> = self
             .layers
             .iter()
             .flat_map(|layer| std::iter::once(&layer.norm1).chain(&layer.norm3))
             .collect();
+        let Some(norm) = norms.first().map(|norm| norm.asked(training)) else {
+            return x;
+        };
+        let plan = BlockPlan {
+            input,
+            growth,
+            inner,
+            layers: self.layers.len(),
+            norm,
+            dropout: self.layers.iter().any(|layer| layer.dropout > 0.0),
+            keep: training.keep,
+        };
         let flat = |t: Tensor<5>| {
             let n = t.shape().num_elements();
             t.reshape([n])
@@ -373,7 +440,7 @@ impl DenseBlock {
             mask: self.masks(training.dropout, plan, [batch, d, h, w], &device),
         };
         let (all, next) = kernels::dense_block(x, tensors, plan);
-        if training.batch.is_some() {
+        if !norm.frozen() {
             let next = next.without_autodiff();
             let mut at = 0;
             for norm in norms {
@@ -383,7 +450,7 @@ impl DenseBlock {
                         .slice([i..i + 1, at..at + channels])
                         .reshape([channels])
                 };
-                norm.update(row(0), row(1));
+                norm.update([row(0), row(1)]);
                 at += channels;
             }
         }
@@ -427,7 +494,7 @@ impl TransitionDown {
     pub(super) fn new(config: &NetConfig, input: usize, draw: &mut Draw) -> Self {
         let output = config.compressed(input);
         Self {
-            norm: NormRelu::new(input, draw.device()),
+            norm: NormRelu::new(config.norm, input, draw.device()),
             conv: Conv1::new(input, output, draw),
         }
     }
@@ -438,7 +505,9 @@ impl TransitionDown {
 
     /// Inference on the channels of a block's buffer from `from` on.
     pub(super) fn infer(&self, block: Tensor<5>, from: usize) -> Tensor<5> {
-        let maps = kernels::norm_relu_conv1(block, from, self.norm.folded(), self.conv.weight.val());
+        let [channels] = self.norm.gamma.dims();
+        let folded = self.norm.folded(|| kernels::channel_stats(block.clone(), from, channels));
+        let maps = kernels::norm_relu_conv1(block, from, folded, self.conv.weight.val());
         kernels::max_pool2(maps)
     }
 }
@@ -487,8 +556,13 @@ impl Stem {
             convs: (0..3)
                 .map(|i| Conv3::new(if i == 0 { first } else { c }, c, draw))
                 .collect(),
-            norms: (0..3).map(|_| NormRelu::new(c, draw.device())).collect(),
+            norms: (0..3).map(|_| NormRelu::new(config.norm, c, draw.device())).collect(),
         }
+    }
+
+    /// True if each patch is normalised by its own statistics, here and everywhere.
+    pub(super) fn by_instance(&self) -> bool {
+        self.norms.iter().any(NormRelu::by_instance)
     }
 
     pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {

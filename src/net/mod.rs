@@ -21,7 +21,7 @@ pub mod stock;
 #[cfg(feature = "net")]
 pub mod weights;
 
-pub use config::{ConfigError, NetConfig, layer_table};
+pub use config::{ConfigError, NetConfig, Norm, layer_table};
 #[cfg(feature = "net")]
 pub use engine::{Engine, EngineError};
 #[cfg(feature = "net")]

@@ -338,11 +338,10 @@ pub fn norm_relu(x: Tensor<5>, folded: Tensor<2>) -> Tensor<5> {
     Tensor::from_dispatch(Dispatch::norm_relu(x.into_dispatch(), 0, folded.into_dispatch()))
 }
 
-/// Mean and biased variance of each channel, `[2, channel]`, as constants.
+/// Mean and biased variance of each of `count` channels from `from` on, `[2, channel]`, as constants.
 #[must_use]
-pub fn channel_stats(x: Tensor<5>) -> Tensor<2> {
-    let channels = x.dims()[1];
-    Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch(), 0, channels))
+pub fn channel_stats(x: Tensor<5>, from: usize, count: usize) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch(), from, count))
 }
 
 /// What a normalisation does to each channel, as constants; see [`Kernels::norm_rows`].

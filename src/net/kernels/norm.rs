@@ -16,6 +16,15 @@ pub struct Renorm {
     pub d_max: f64,
 }
 
+impl Renorm {
+    /// No correction: each batch by its own statistics, whatever the running ones.
+    pub const PLAIN: Self = Self {
+        momentum: 0.0,
+        r_max: 1.0,
+        d_max: 0.0,
+    };
+}
+
 /// How channels are normalised.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalisation {

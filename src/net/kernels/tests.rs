@@ -82,7 +82,7 @@ fn norm_relu_is_batch_normalisation_and_relu() {
     let stock = burn::tensor::activation::relu(stock)
         .reshape([3, 2, 2, 3, 4])
         .swap_dims(0, 1);
-    let found = channel_stats(x.clone());
+    let found = channel_stats(x.clone(), 0, x.dims()[1]);
     close(
         &found,
         &Tensor::cat(vec![mean.clone(), variance.clone()], 1)
@@ -173,7 +173,7 @@ fn composed_block(x: Tensor<5>, t: &BlockTensors, plan: BlockPlan) -> Tensor<5> 
         let channels = x.dims()[1];
         let [gamma, beta] = [&t.gamma, &t.beta].map(|v| v.clone().narrow(0, at, channels));
         let running = t.running.clone().slice([0..2, at..at + channels]);
-        let now = channel_stats(x.clone());
+        let now = channel_stats(x.clone(), 0, x.dims()[1]);
         let applied = norm_rows(now, running, gamma.clone(), beta.clone(), plan.norm);
         norm_relu_train(x, gamma, beta, applied, plan.norm.frozen())
     };

@@ -284,7 +284,7 @@ mod tests {
                     });
                     let norm = normalisation(frozen);
                     let running = Tensor::<2>::from_data(values([2, cin], seed + 5), &on).abs();
-                    let now = kernels::channel_stats(x.clone());
+                    let now = kernels::channel_stats(x.clone(), 0, x.dims()[1]);
                     let applied = kernels::norm_rows(now, running, gamma.clone(), beta.clone(), norm);
                     let y = kernels::norm_relu_train(x.clone(), gamma.clone(), beta.clone(), applied, frozen);
                     let g = five(y.dims(), seed + 6, &on);
@@ -345,7 +345,7 @@ mod tests {
             let x = Tensor::<5>::from_data(values([2, 3, 5, 6, 7], 3), on)
                 .mul_scalar(0.1)
                 .add_scalar(300.0);
-            let stats = kernels::channel_stats(x);
+            let stats = kernels::channel_stats(x.clone(), 0, x.dims()[1]);
             // The variance alone, at its own scale.
             stats
                 .slice([1..2, 0..3])
@@ -473,7 +473,7 @@ mod timing {
             x.grad(&grads).unwrap()
         });
         time("statistics", 0.0, &|_| {
-            kernels::channel_stats(x60.clone()).reshape([1, 1, 1, 2, 60])
+            kernels::channel_stats(x60.clone(), 0, 60).reshape([1, 1, 1, 2, 60])
         });
     }
 }
