@@ -267,7 +267,9 @@ impl DenseLayer {
         Self {
             norm1: NormRelu::new(config.norm, input, draw.device()),
             conv1: config.bottleneck.then(|| Conv1::new(input, inner, draw)),
-            norm3: config.bottleneck.then(|| NormRelu::new(config.norm, inner, draw.device())),
+            norm3: config
+                .bottleneck
+                .then(|| NormRelu::new(config.norm, inner, draw.device())),
             conv3: Conv3::new(inner, config.growth, draw),
             dropout: config.dropout,
             number: draw.number(),
@@ -327,7 +329,8 @@ impl Statistics {
 
     fn take(&mut self, block: &Tensor<5>, from: usize, count: usize) {
         if self.wanted {
-            self.taken.push(kernels::channel_stats(block.clone(), from, count));
+            self.taken
+                .push(kernels::channel_stats(block.clone(), from, count));
         }
     }
 
@@ -506,7 +509,9 @@ impl TransitionDown {
     /// Inference on the channels of a block's buffer from `from` on.
     pub(super) fn infer(&self, block: Tensor<5>, from: usize) -> Tensor<5> {
         let [channels] = self.norm.gamma.dims();
-        let folded = self.norm.folded(|| kernels::channel_stats(block.clone(), from, channels));
+        let folded = self
+            .norm
+            .folded(|| kernels::channel_stats(block.clone(), from, channels));
         let maps = kernels::norm_relu_conv1(block, from, folded, self.conv.weight.val());
         kernels::max_pool2(maps)
     }
@@ -556,7 +561,9 @@ impl Stem {
             convs: (0..3)
                 .map(|i| Conv3::new(if i == 0 { first } else { c }, c, draw))
                 .collect(),
-            norms: (0..3).map(|_| NormRelu::new(config.norm, c, draw.device())).collect(),
+            norms: (0..3)
+                .map(|_| NormRelu::new(config.norm, c, draw.device()))
+                .collect(),
         }
     }
 
