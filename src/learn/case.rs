@@ -11,7 +11,8 @@ use super::paint::{self, Appearance, Ground};
 use super::plan::{Plan, plan_lesions};
 use super::random;
 use super::synth;
-use crate::volume::{Grid, Volume, intensity};
+use crate::volume::intensity::Scene;
+use crate::volume::{Grid, Volume};
 use nalgebra::Matrix4;
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -34,7 +35,7 @@ pub struct Case {
     pub origin: Origin,
     /// Shape in voxels of 1 mm, RAS.
     pub shape: Shape,
-    /// FLAIR and T1 after [`intensity::normalise`] over the FLAIR's foreground.
+    /// FLAIR and T1 as [`Scene`] makes them.
     pub images: [Vec<f32>; 2],
     /// The truth.
     pub lesions: Vec<bool>,
@@ -61,12 +62,13 @@ impl Case {
             grid: grid.clone(),
             data,
         });
-        let foreground = intensity::foreground(&flair);
-        let tissue = intensity::tissue(&flair, &foreground);
+        let scene = Scene::new(flair);
+        let everywhere = vec![true; t1.data.len()];
+        let second = scene.channel(t1, &everywhere);
         Self {
             origin,
             shape: head.shape,
-            images: [&flair, &t1].map(|image| intensity::normalise(image, &foreground, &tissue)),
+            images: [scene.flair, second],
             lesions: head.lesions,
             lesion_voxels,
             brain_voxels,

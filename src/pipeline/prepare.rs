@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Head, PipelineError};
 use crate::volume::conform::{conform, to_native};
-use crate::volume::intensity::{self, Foreground};
+use crate::volume::intensity::Scene;
 use crate::volume::nifti::{Header, Scan};
 use crate::volume::resample::{Interpolation, coverage, resample};
 use crate::volume::{Grid, Volume, VolumeError};
@@ -27,6 +27,9 @@ const SAME_GRID_MM: f64 = 0.01;
 
 /// Voxel edges from this length in mm on call for a note.
 const THICK_MM: f64 = 3.0;
+
+/// Drift of intensities from which on a note says that it was evened out.
+const MARKED_DRIFT: f64 = 0.04;
 
 /// Why a case cannot be prepared.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -138,8 +141,8 @@ pub fn fits(flair: &Grid, t1: &Grid) -> Result<Option<String>, PrepareError> {
 
 /// Brings a case to the network's grid and intensities.
 ///
-/// The FLAIR is conformed to RAS 1 mm ([`conform`]), its foreground found and its intensities normalised there
-/// ([`intensity`]). The T1 goes to the conformed FLAIR's grid in a single interpolation and is normalised over the
+/// The FLAIR is conformed to RAS 1 mm ([`conform`]), its foreground found, its drift evened out and its intensities
+/// normalised ([`Scene`]). The T1 goes to the conformed FLAIR's grid in a single interpolation and is normalised over the
 /// part of that foreground where it has voxels; elsewhere it is 0, the tissue's median, which is also how the network is told
 /// that there is no T1.
 ///
@@ -165,15 +168,16 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
                 .to_owned(),
         );
     }
-    let Foreground {
-        mask: foreground,
-        kind,
-    } = Foreground::find(&conformed.volume);
-    notes.extend(kind.note().map(str::to_owned));
-    let tissue = intensity::tissue(&conformed.volume, &foreground);
-    let first = intensity::normalise(&conformed.volume, &foreground, &tissue);
-    let grid = conformed.volume.grid;
-    drop(conformed.volume.data);
+    let grid = conformed.volume.grid.clone();
+    let scene = Scene::new(conformed.volume);
+    notes.extend(scene.foreground.kind.note().map(str::to_owned));
+    if let Some(drift) = scene.drift.filter(|&drift| drift >= MARKED_DRIFT) {
+        notes.push(format!(
+            "The FLAIR's brightness drifts over the head (by {:.0} % on average), which the coils cause; that was \
+             evened out before the network saw it.",
+            drift * 100.0
+        ));
+    }
     let second = match t1 {
         None => {
             notes.push("No T1 was given; the network uses the FLAIR alone.".to_owned());
@@ -182,33 +186,29 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
         Some(t1) => {
             check(&t1.volume)?;
             notes.extend(fits(&flair.volume.grid, &t1.volume.grid)?);
-            notes.extend(covers_head(&grid, &foreground, &t1.volume.grid)?);
-            Some(second_channel(&t1.volume, &grid, [&foreground, &tissue])?)
+            notes.extend(covers_head(&grid, &scene.foreground.mask, &t1.volume.grid)?);
+            Some(second_channel(&t1.volume, &grid, &scene)?)
         }
     };
     Ok(Prepared {
-        head: Head::new(grid, first, second, foreground)?,
+        head: Head::new(grid, scene.flair, second, scene.foreground.mask)?,
         native: flair.header.clone(),
         notes,
     })
 }
 
 /// The T1 on the head's grid, normalised where it has voxels and 0 elsewhere.
-fn second_channel(
-    t1: &Volume,
-    grid: &Grid,
-    [foreground, tissue]: [&[bool]; 2],
-) -> Result<Vec<f32>, VolumeError> {
+fn second_channel(t1: &Volume, grid: &Grid, scene: &Scene) -> Result<Vec<f32>, VolumeError> {
     // A scan that was read holds no NaN, so NaN marks what lies outside it.
     let mut resampled = resample(t1, grid, Interpolation::Linear, f32::NAN)?;
-    let mut inside = foreground.to_vec();
+    let mut inside = vec![true; resampled.data.len()];
     for (value, inside) in resampled.data.iter_mut().zip(&mut inside) {
         if value.is_nan() {
             *value = 0.0;
             *inside = false;
         }
     }
-    Ok(intensity::normalise(&resampled, &inside, tissue))
+    Ok(scene.channel(resampled, &inside))
 }
 
 /// Whether a T1 on grid `t1` covers enough of the head; a sentence if it does not cover all.

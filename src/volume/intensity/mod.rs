@@ -1,11 +1,15 @@
 //! Intensities as the network sees them. The trainer and the page use these same functions.
 
+mod bias;
 mod brain;
 mod foreground;
 mod normalise;
+mod scene;
 
+pub use bias::even_out;
 pub use foreground::{Foreground, ForegroundKind, foreground};
 pub use normalise::{LIMIT, normalise, tissue};
+pub use scene::Scene;
 
 /// Percentiles at which intensities are clipped.
 pub const CLIP_PERCENT: [f64; 2] = [0.5, 99.5];
