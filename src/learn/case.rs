@@ -45,7 +45,34 @@ pub struct Case {
     pub brain_voxels: Vec<usize>,
 }
 
+/// What patches are drawn from: a case, or a head that lives elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Shape in voxels of 1 mm, RAS.
+    pub shape: Shape,
+    /// FLAIR and T1, normalised; an empty T1 is missing and counts as zero.
+    pub images: [&'a [f32]; 2],
+    /// The truth.
+    pub lesions: &'a [bool],
+    /// Indices of the lesion voxels.
+    pub lesion_voxels: &'a [usize],
+    /// Indices of voxels where lesion-free patches may be centred.
+    pub brain_voxels: &'a [usize],
+}
+
 impl Case {
+    /// The case to draw patches from.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View {
+            shape: self.shape,
+            images: [&self.images[0], &self.images[1]],
+            lesions: &self.lesions,
+            lesion_voxels: &self.lesion_voxels,
+            brain_voxels: &self.brain_voxels,
+        }
+    }
+
     /// Normalises a head's images as the pipeline does and indexes its voxels.
     #[must_use]
     pub fn from_head(head: Head, origin: Origin) -> Self {

@@ -18,6 +18,8 @@ pub enum Purpose {
     Validation = 3,
     /// The making of the shipped sample.
     Sample = 4,
+    /// The choice and augmentation of a patch in fine-tuning.
+    Finetune = 5,
 }
 
 /// The generator for one purpose at one position under one seed.

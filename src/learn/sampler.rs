@@ -1,7 +1,7 @@
 //! Patches for training: which case, which place, which augmentation, all from a seed and a counter.
 
 use super::augment::patch::{self, Patch};
-use super::case::{self, Case};
+use super::case::{self, Case, View};
 use super::config::{DataConfig, Selection};
 use super::field;
 use super::material::{Fold, Material};
@@ -154,8 +154,9 @@ impl Sampler {
         } else {
             self.config.selection.later
         };
-        let origin = choose_origin(&mut rng, &case, self.config.side, least, &self.config.selection);
-        let patch = cut(&case, origin, self.config.side);
+        let view = case.view();
+        let origin = choose_origin(&mut rng, view, self.config.side, least, &self.config.selection);
+        let patch = cut(view, origin, self.config.side);
         Ok(patch::vary(&mut rng, patch, &self.config.patch))
     }
 }
@@ -166,16 +167,16 @@ impl Sampler {
 /// at least `least` lesion voxels in the central half-cube (the paper's rule). If no draw will do, the best one is taken.
 pub fn choose_origin(
     rng: &mut impl Rng,
-    case: &Case,
+    case: View<'_>,
     side: usize,
     least: usize,
     selection: &Selection,
 ) -> [isize; 3] {
     let free = case.lesion_voxels.len() < least.max(1) || random::chance(rng, selection.lesion_free);
     let centres = if free {
-        &case.brain_voxels
+        case.brain_voxels
     } else {
-        &case.lesion_voxels
+        case.lesion_voxels
     };
     let reach = (selection.jitter * side as f64) as f32;
     let mut best = (usize::MAX, [0; 3]);
@@ -209,12 +210,12 @@ pub fn choose_origin(
 
 /// Number of lesion voxels in a cube.
 #[must_use]
-pub fn count_lesion(case: &Case, origin: [isize; 3], side: usize) -> usize {
+pub fn count_lesion(case: View<'_>, origin: [isize; 3], side: usize) -> usize {
     count_up_to(case, origin, side, usize::MAX)
 }
 
 /// Number of lesion voxels in a cube; counting ends with the row in which `enough` are reached.
-fn count_up_to(case: &Case, origin: [isize; 3], side: usize, enough: usize) -> usize {
+fn count_up_to(case: View<'_>, origin: [isize; 3], side: usize, enough: usize) -> usize {
     let mut count = 0;
     rows(case.shape, origin, side, |from, _, width| {
         if count < enough {
@@ -246,7 +247,7 @@ fn rows(shape: [usize; 3], origin: [isize; 3], side: usize, mut visit: impl FnMu
 
 /// Cuts a patch out of a case; zero beyond its border, as at inference.
 #[must_use]
-pub fn cut(case: &Case, origin: [isize; 3], side: usize) -> Patch {
+pub fn cut(case: View<'_>, origin: [isize; 3], side: usize) -> Patch {
     let n = side.pow(3);
     let mut patch = Patch {
         image: vec![0.0; 2 * n],
@@ -255,7 +256,10 @@ pub fn cut(case: &Case, origin: [isize; 3], side: usize) -> Patch {
     };
     rows(case.shape, origin, side, |from, to, width| {
         for (cube, image) in patch.image.chunks_exact_mut(n).zip(&case.images) {
-            cube[to..to + width].copy_from_slice(&image[from..from + width]);
+            // A missing image stays zero.
+            if let Some(row) = image.get(from..from + width) {
+                cube[to..to + width].copy_from_slice(row);
+            }
         }
         for (label, lesion) in patch.label[to..to + width].iter_mut().zip(&case.lesions[from..]) {
             *label = f32::from(u8::from(*lesion));

@@ -1,20 +1,8 @@
 //! What fine-tuning asks of an engine, as plain data: no burn, so that who draws the patches need not hold the network.
 
 use crate::loss::Loss;
+pub use crate::net::Part;
 use serde::{Deserialize, Serialize};
-
-/// What of the network learns; the rest keeps its weights, and no gradient is computed there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Part {
-    /// The head alone: what is made of the topmost maps.
-    Head,
-    /// The way up and the head: everything from the first transition up.
-    #[default]
-    Decoder,
-    /// The whole network.
-    Everything,
-}
 
 /// What becomes of the statistics that normalisation works with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use super::config::{ConfigError, NetConfig};
 use super::draw::Draw;
 use super::layers::{DenseBlock, Head, Mode, Stem, TransitionDown, TransitionUp};
+use super::part::Part;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
@@ -61,6 +62,24 @@ impl DenseNet {
             up,
             head: Head::new(config, channels, draw),
         })
+    }
+
+    /// Only `part` learns from now on: below it no gradient is computed, nothing is kept for a backward pass and nothing is
+    /// dropped.
+    #[must_use]
+    pub fn train_only(mut self, part: Part) -> Self {
+        if part == Part::Everything {
+            return self;
+        }
+        self.stem = self.stem.no_grad();
+        self.down = self.down.into_iter().map(DenseBlock::frozen).collect();
+        self.transition_down = self.transition_down.no_grad();
+        self.centre = self.centre.frozen();
+        if part == Part::Head {
+            self.transition_up = self.transition_up.no_grad();
+            self.up = self.up.into_iter().map(DenseBlock::frozen).collect();
+        }
+        self
     }
 
     /// Logits of the lesion probability: `[batch, channel, z, y, x]` to `[batch, 1, z, y, x]`.

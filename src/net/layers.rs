@@ -355,6 +355,14 @@ impl DenseBlock {
         Self { layers }
     }
 
+    /// Learns nothing and drops nothing.
+    pub(super) fn frozen(mut self) -> Self {
+        for layer in &mut self.layers {
+            layer.dropout = 0.0;
+        }
+        self.no_grad()
+    }
+
     /// Number of new maps.
     pub(super) fn new_channels(&self) -> usize {
         self.layers.iter().map(|layer| layer.conv3.weight.dims()[0]).sum()

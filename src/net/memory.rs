@@ -5,6 +5,7 @@
 //! `tests/net_memory.rs` compares the answers with what is really allocated on the CPU.
 
 use super::config::{ConfigError, NetConfig};
+use super::part::Part;
 
 /// Bytes of a value.
 const VALUE: u64 = 4;
@@ -188,48 +189,95 @@ fn head(l: &mut Ledger, s: &Sizes) {
 /// # Errors
 /// [`ConfigError`] if the configuration or the side is out of range.
 pub fn training(config: &NetConfig, side: usize, batch: usize, keep: bool) -> Result<u64, ConfigError> {
-    let s = Sizes::new(config, side, batch)?;
+    step(&Sizes::new(config, side, batch)?, Part::Everything, keep)
+}
+
+/// Bytes that a step of fine-tuning on one patch takes if only a part of the network learns; as [`training`] otherwise.
+///
+/// # Errors
+/// [`ConfigError`] if the configuration or the side is out of range.
+pub fn tuning(config: &NetConfig, side: usize, part: Part, keep: bool) -> Result<u64, ConfigError> {
+    step(&Sizes::new(config, side, 1)?, part, keep)
+}
+
+fn step(s: &Sizes, part: Part, keep: bool) -> Result<u64, ConfigError> {
     let mut l = Ledger::default();
-    l.hold(s.full(s.input));
+    // What learns keeps its maps for the backward pass; what does not, only until they are read.
+    let way_down = part == Part::Everything;
+    let way_up = part != Part::Head;
+    let patch = l.hold(s.full(s.input));
+    let mut x = patch;
     if s.compact {
         // Cubes, kept for the weights' gradient; what the ReLU keeps.
-        l.hold(s.full(s.input));
-        l.hold(s.maps(s.stem, 0));
-        l.brief(s.maps(s.stem, 0));
+        let cubes = l.hold(s.full(s.input));
+        x = l.hold(s.maps(s.stem, 0));
+        l.brief(x);
+        if !way_down {
+            l.free(cubes + patch);
+        }
     }
     for i in 0..3 {
         l.bordered(if i == 0 && !s.compact { s.input } else { s.stem }, s.at(0));
         // Before and after each normalisation.
-        l.hold(2 * s.maps(s.stem, 0));
-    }
-    let trained = |l: &mut Ledger, level: usize, input: u64| {
-        let mask = s.maps(s.new, level);
-        // Drawn per layer and put together on the host.
-        l.brief(2 * mask);
-        l.hold(mask + s.maps(input + s.new, level));
-        l.bordered(s.inner, s.at(level));
-        if keep {
-            l.hold(s.layers * s.maps(s.inner, level));
-        } else {
-            l.brief(s.maps(s.inner, level));
+        let maps = s.maps(s.stem, 0);
+        l.hold(2 * maps);
+        if !way_down {
+            l.free(maps + x);
         }
+        x = maps;
+    }
+    let block = |l: &mut Ledger, level: usize, input: u64, learns: bool| {
+        let all = s.maps(input + s.new, level);
+        let bottlenecks = if keep { s.layers } else { 1 } * s.maps(s.inner, level);
+        l.bordered(s.inner, s.at(level));
+        if learns {
+            let mask = s.maps(s.new, level);
+            // Drawn per layer and put together on the host.
+            l.brief(2 * mask);
+            l.hold(mask);
+        }
+        l.hold(all);
+        if learns && keep {
+            l.hold(bottlenecks);
+        } else {
+            l.brief(bottlenecks);
+        }
+        all
     };
     for level in 0..s.levels() {
-        trained(&mut l, level, s.before[level]);
+        block(&mut l, level, s.before[level], way_down);
+        if !way_down {
+            // The block's input is in its own buffer.
+            l.free(x);
+        }
         // Normalised maps, compressed maps, pooled maps.
-        l.hold(s.maps(s.before[level] + s.new, level));
-        l.hold(s.maps(s.before[level + 1], level));
-        l.hold(s.maps(s.before[level + 1], level + 1));
+        let normalised = l.hold(s.maps(s.before[level] + s.new, level));
+        let compressed = l.hold(s.maps(s.before[level + 1], level));
+        x = l.hold(s.maps(s.before[level + 1], level + 1));
+        if !way_down {
+            l.free(normalised + compressed);
+        }
     }
     let centre = s.levels();
-    trained(&mut l, centre, s.before[centre]);
+    let mut below = block(&mut l, centre, s.before[centre], way_down);
+    if !way_down {
+        l.free(x);
+    }
     for level in (0..centre).rev() {
         // What is raised, and what the ReLU keeps of it; then side by side with the skip connection.
-        l.hold(s.maps(s.new, level + 1));
-        l.hold(s.maps(s.new, level));
+        let new = l.hold(s.maps(s.new, level + 1));
+        let raised = l.hold(s.maps(s.new, level));
+        let skip = s.maps(s.before[level] + s.new, level);
         let side_by_side = l.hold(s.maps(2 * s.new + s.before[level], level));
-        trained(&mut l, level, 2 * s.new + s.before[level]);
+        if !way_down {
+            l.free(skip);
+        }
+        let all = block(&mut l, level, 2 * s.new + s.before[level], way_up);
         l.free(side_by_side);
+        if !way_up {
+            l.free(new + raised + below);
+        }
+        below = all;
     }
     // The head keeps the doubled maps before and after they are put in order; the loss a few maps of the patch's size.
     let doubled = if s.compact { s.full(s.stem) } else { 0 };
@@ -239,10 +287,12 @@ pub fn training(config: &NetConfig, side: usize, batch: usize, keep: bool) -> Re
     let all = s.maps(3 * s.new + s.before[0], 0);
     let gradients = l.hold(2 * doubled);
     l.free(gradients);
-    l.free(2 * doubled);
-    l.brief(3 * all + 2 * s.maps(s.inner, 0));
-    // Gradients of 3x3x3 weights copy both input and gradient.
-    l.bordered(s.inner + s.new / s.layers, s.at(0));
+    if way_up {
+        l.free(2 * doubled);
+        l.brief(3 * all + 2 * s.maps(s.inner, 0));
+        // Gradients of 3x3x3 weights copy both input and gradient.
+        l.bordered(s.inner + s.new / s.layers, s.at(0));
+    }
     Ok(l.bytes())
 }
 

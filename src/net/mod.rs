@@ -16,6 +16,7 @@ pub mod kernels;
 #[cfg(feature = "net")]
 pub mod layers;
 pub mod memory;
+mod part;
 #[cfg(all(feature = "net", any(test, feature = "lab", feature = "stock")))]
 pub mod stock;
 #[cfg(feature = "net")]
@@ -28,3 +29,4 @@ pub use engine::{Engine, EngineError};
 pub use graph::DenseNet;
 #[cfg(feature = "net")]
 pub use layers::{Mode, Training};
+pub use part::Part;

@@ -72,19 +72,27 @@ impl Prepared {
     /// # Errors
     /// [`VolumeError::Length`] if there is not one value per voxel of the head.
     pub fn restore(&self, probability: Vec<f32>) -> Result<Volume, VolumeError> {
-        let (expected, got) = (self.head.grid().len(), probability.len());
-        if got != expected {
-            return Err(VolumeError::Length { expected, got });
-        }
-        let fused = Volume {
-            grid: self.head.grid().clone(),
-            data: probability,
-        };
-        Ok(Volume {
-            grid: self.native.grid().clone(),
-            data: to_native(&fused, self.native.grid())?,
-        })
+        restore(self.head.grid(), &self.native, probability)
     }
+}
+
+/// Brings a probability on the network's grid back to the scan's own.
+///
+/// # Errors
+/// [`VolumeError::Length`] if there is not one value per voxel of the network's grid.
+pub fn restore(grid: &Grid, native: &Header, probability: Vec<f32>) -> Result<Volume, VolumeError> {
+    let (expected, got) = (grid.len(), probability.len());
+    if got != expected {
+        return Err(VolumeError::Length { expected, got });
+    }
+    let fused = Volume {
+        grid: grid.clone(),
+        data: probability,
+    };
+    Ok(Volume {
+        grid: native.grid().clone(),
+        data: to_native(&fused, native.grid())?,
+    })
 }
 
 /// Refuses an image that is no scan: constant, a single slice, a mask.

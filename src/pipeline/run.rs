@@ -1,7 +1,7 @@
 //! Patch after patch through a predictor and into the vote.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -37,9 +37,11 @@ pub struct Segmentation {
 ///
 /// Votes are fused in the order of the plan, whatever the order of the answers, so a result does not depend on how
 /// many patches run side by side: it is the same to the last bit.
+///
+/// The head may be borrowed (`&Head`) or shared (`Arc<Head>`).
 #[derive(Debug)]
-pub struct Run<'a> {
-    head: &'a Head,
+pub struct Run<H> {
+    head: H,
     settings: Settings,
     plan: Plan,
     fuser: Fuser,
@@ -52,12 +54,12 @@ pub struct Run<'a> {
     flat: usize,
 }
 
-impl<'a> Run<'a> {
+impl<H: Deref<Target = Head>> Run<H> {
     /// Plans a run over the foreground of `head`.
     ///
     /// # Errors
     /// [`PipelineError::Tiling`] if the settings do not fit.
-    pub fn new(head: &'a Head, settings: &Settings) -> Result<Self, PipelineError> {
+    pub fn new(head: H, settings: &Settings) -> Result<Self, PipelineError> {
         let shape = head.grid().shape;
         let plan = Plan::new(shape, settings.patch, settings.overlap)?.within(head.foreground())?;
         let mut fuser = Fuser::new(shape, &settings.window.weights(settings.patch))?;

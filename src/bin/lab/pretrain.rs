@@ -171,14 +171,14 @@ fn watched(cases: &[ValidationCase], side: usize) -> Vec<Patch> {
     let mut by_load: Vec<(usize, [isize; 3])> = plan
         .origins()
         .iter()
-        .map(|o| (sampler::count_lesion(case, *o, side), *o))
+        .map(|o| (sampler::count_lesion(case.view(), *o, side), *o))
         .collect();
     by_load.sort_by_key(|(load, _)| std::cmp::Reverse(*load));
     let spread = (by_load.len() / 4).max(1);
     let rich = by_load.iter().take(4);
     let others = by_load.iter().skip(4).step_by(spread).take(4);
     rich.chain(others)
-        .map(|(_, origin)| sampler::cut(case, *origin, side))
+        .map(|(_, origin)| sampler::cut(case.view(), *origin, side))
         .collect()
 }
 

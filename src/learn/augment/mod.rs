@@ -6,4 +6,5 @@
 pub mod acquisition;
 pub mod geometry;
 pub mod patch;
+pub mod pose;
 pub mod surround;

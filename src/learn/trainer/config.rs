@@ -172,21 +172,14 @@ impl TrainConfig {
     /// Learning rate of a step: linear warm-up, then a cosine down to [`TrainConfig::final_rate`].
     #[must_use]
     pub fn learning_rate_at(&self, step: u64) -> f64 {
-        if step < self.warmup {
-            return self.learning_rate * (step + 1) as f64 / self.warmup as f64;
-        }
-        let span = self.steps.saturating_sub(self.warmup).max(1);
-        let done = ((step - self.warmup) as f64 / span as f64).min(1.0);
-        let cosine = (1.0 + (std::f64::consts::PI * done).cos()) / 2.0;
-        self.learning_rate * (self.final_rate + (1.0 - self.final_rate) * cosine)
+        learning_rate(self.learning_rate, self.warmup, self.final_rate, self.steps, step)
     }
 
     /// How normalisation behaves in a step: batch normalisation at first, sliding over to batch renormalisation with
     /// r up to 3 and d up to 5 (Ioffe 2017), frozen at the end.
     #[must_use]
     pub fn mode(&self, step: u64) -> Mode {
-        // Dropout depends on the seed and the step alone, so that a resumed run repeats it.
-        let dropout = self.seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let dropout = dropout_seed(self.seed, step);
         // Early statistics count more: the running ones start from nothing.
         let momentum = self.momentum.max(1.0 / (step + 2) as f64);
         let share = (step as f64 / self.renorm_over.max(1) as f64).min(1.0);
@@ -212,8 +205,29 @@ impl TrainConfig {
     /// Share of the old average kept in a step; little at first, when the weights still move far.
     #[must_use]
     pub fn average_weight(&self, step: u64) -> f64 {
-        self.average.min((1 + step) as f64 / (10 + step) as f64)
+        average_weight(self.average, step)
     }
+}
+
+/// Linear warm-up to `highest`, then a cosine down to a share of it.
+pub(super) fn learning_rate(highest: f64, warmup: u64, last: f64, steps: u64, step: u64) -> f64 {
+    if step < warmup {
+        return highest * (step + 1) as f64 / warmup as f64;
+    }
+    let span = steps.saturating_sub(warmup).max(1);
+    let done = ((step - warmup) as f64 / span as f64).min(1.0);
+    let cosine = (1.0 + (std::f64::consts::PI * done).cos()) / 2.0;
+    highest * (last + (1.0 - last) * cosine)
+}
+
+/// Share of the old average that is kept.
+pub(super) fn average_weight(most: f64, step: u64) -> f64 {
+    most.min((1 + step) as f64 / (10 + step) as f64)
+}
+
+/// Dropout depends on the seed and the step alone, so that a resumed run repeats it.
+pub(super) fn dropout_seed(seed: u64, step: u64) -> u64 {
+    seed ^ step.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]

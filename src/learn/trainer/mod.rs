@@ -2,17 +2,22 @@
 //!
 //! Free of files and user interface: the caller feeds patches and decides when to save.
 
+mod adamw;
 mod average;
 mod checkpoint;
 mod config;
+mod flat;
+mod snapshot;
+mod tuner;
 mod watch;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{TrainConfig, TrainConfigError};
+pub use tuner::{Tuner, TunerError};
 pub use watch::{Counts, Watch};
 
 use crate::learn::augment::patch::Patch;
-use crate::loss::cross_entropy;
+use crate::loss::{Loss, cross_entropy};
 use crate::net::{ConfigError, DenseNet};
 use average::Average;
 use burn::grad_clipping::GradientClippingConfig;
@@ -156,11 +161,12 @@ impl Trainer {
         let logits = self.net.forward(images, self.config.mode(self.step));
         let answers = logits.clone().without_autodiff().into_data();
         let answers: Vec<f32> = answers.try_to_vec().unwrap_or_default();
-        let mut loss = self.config.loss.forward(logits.clone(), labels.clone());
-        if self.config.guard > 0.0 {
-            let guard = cross_entropy(logits, labels, self.config.lesion_weight_at(self.step));
-            loss = loss + guard * self.config.guard;
+        let loss = Guarded {
+            loss: &self.config.loss,
+            guard: self.config.guard,
+            lesion_weight: self.config.lesion_weight_at(self.step),
         }
+        .forward(logits, labels);
         let value = loss.clone().without_autodiff().into_scalar::<f32>();
         if !value.is_finite() {
             return Err(TrainError::Diverged {
@@ -206,6 +212,27 @@ impl Trainer {
     }
 }
 
+/// A loss, and a little cross-entropy that has a gradient where an overlap loss has none.
+struct Guarded<'a> {
+    loss: &'a Loss,
+    /// Weight of the cross-entropy.
+    guard: f64,
+    /// How many times a lesion voxel counts in it.
+    lesion_weight: f64,
+}
+
+impl Guarded<'_> {
+    /// A scalar.
+    fn forward(&self, logits: Tensor<5>, labels: Tensor<5>) -> Tensor<1> {
+        let loss = self.loss.forward(logits.clone(), labels.clone());
+        if self.guard > 0.0 {
+            loss + cross_entropy(logits, labels, self.lesion_weight) * self.guard
+        } else {
+            loss
+        }
+    }
+}
+
 fn optimiser(config: &TrainConfig) -> ModuleOptimizer {
     AdamWConfig::new()
         .with_beta_2(config.beta_2)
@@ -218,7 +245,6 @@ fn optimiser(config: &TrainConfig) -> ModuleOptimizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loss::Loss;
     use crate::net::NetConfig;
 
     /// A bright ball on noise: learnable in a few steps.

@@ -40,6 +40,12 @@ pub enum FinetuneError {
         /// Cases given.
         cases: usize,
     },
+    /// The weights of a step were not kept, or training is not over.
+    #[error("the weights of step {step} cannot be gone back to: they were not kept, or training is not over")]
+    NoSuchStep {
+        /// The step.
+        step: u64,
+    },
     /// The base model's card or weights cannot be used.
     #[error("the base model cannot be used: {0}")]
     Base(String),
