@@ -22,6 +22,9 @@ pub(crate) struct Card {
     pub(crate) intended_use: String,
     /// How it was trained.
     pub(crate) training: Option<Training>,
+    /// How it was fine-tuned, from which base and on what: the record of `lab finetune` and the page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fine_tuning: Option<serde_json::Value>,
     /// What it scored on data that trained nothing of it or of its fold; filled in after evaluation.
     #[serde(default)]
     pub(crate) held_out: Vec<serde_json::Value>,
@@ -95,6 +98,7 @@ impl Card {
                 Vec::new()
             },
             training,
+            fine_tuning: None,
             held_out: Vec::new(),
             known_failures: Vec::new(),
         }
@@ -136,6 +140,14 @@ impl Card {
                 training.steps,
                 training.labelled_patients.len(),
                 training.labelled_patients.len()
+            ));
+        }
+        if let Some(record) = &self.fine_tuning {
+            line(format!(
+                "- Fine-tuned from {} (weights {}) on n = {} cases; settings, curves and seed are in `card.json`",
+                record["base"].as_str().unwrap_or("a base network"),
+                record["base_sha256"].as_str().unwrap_or("unknown"),
+                record["n"]
             ));
         }
         line(format!("- Licence: {}", self.licence));

@@ -4,6 +4,7 @@ mod bench;
 mod card;
 mod cohort;
 mod evaluate;
+mod finetune;
 mod info;
 mod make;
 mod native;
@@ -39,6 +40,8 @@ enum Command {
     Info(info::Args),
     /// Train a network; resumes from its last checkpoint.
     Pretrain(pretrain::Args),
+    /// Adapt a network to a handful of own cases; resumes from its last checkpoint.
+    Finetune(finetune::Args),
     /// Write a contact sheet (PNG) of the patches a network is trained on.
     Preview(make::PreviewArgs),
     /// Make the synthetic sample heads from the ICBM152 maps.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Naive(args) => evaluate::naive(&args),
         Command::Info(args) => info::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),
+        Command::Finetune(args) => finetune::run(&args),
         Command::Preview(args) => make::preview(&args),
         Command::Sample(args) => make::sample(&args),
         Command::Card(args) => make::card(&args),

@@ -86,3 +86,56 @@ impl ModuleMapper for Step<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::trainer::flat;
+    use crate::net::{Mode, NetConfig, Training};
+    use burn::grad_clipping::GradientClippingConfig;
+    use burn::optim::AdamWConfig;
+    use burn::tensor::{Device, TensorData};
+
+    #[test]
+    fn steps_are_those_of_burn() {
+        let device = Device::flex().autodiff();
+        let config = NetConfig::preset("toy", 2).unwrap();
+        let net = DenseNet::new(&config, 1, &device).unwrap();
+        let mut oracle = AdamWConfig::new()
+            .with_beta_2(BETA_2)
+            .with_epsilon(EPSILON)
+            .with_weight_decay(0.01)
+            .with_grad_clipping(Some(GradientClippingConfig::Norm(0.05)))
+            .init();
+        let mut ours = AdamW::new(flat::read(&net).len(), 0.01, 0.05);
+        let values: Vec<f32> = (0..1024)
+            .map(|i| (i * 7919 % 2003) as f32 / 500.0 - 2.0)
+            .collect();
+        let x = || Tensor::<5>::from_data(TensorData::new(values.clone(), [1, 2, 8, 8, 8]), &device);
+        let mode = Mode::Train(Training {
+            dropout: 0,
+            batch: None,
+            keep: true,
+        });
+        let (mut a, mut b) = (net.clone(), net.clone());
+        for time in 1..=4 {
+            let grads = |net: &DenseNet| {
+                let loss = net.forward(x(), mode).square().mean();
+                GradientsParams::from_grads(loss.backward(), net)
+            };
+            let (of_a, of_b) = (grads(&a), grads(&b));
+            a = oracle.step(3e-3, a, of_a);
+            b = ours.step(b, of_b, 3e-3, time);
+        }
+        let numbers = |net: &DenseNet| -> Vec<f32> {
+            flat::read(net)
+                .into_iter()
+                .flat_map(|t| pollster::block_on(flat::host(t)).unwrap())
+                .collect()
+        };
+        let (a, b, before) = (numbers(&a), numbers(&b), numbers(&net));
+        let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart(&a, &before) > 5e-3, "nothing moved");
+        assert!(apart(&a, &b) < 1e-6, "{}", apart(&a, &b));
+    }
+}

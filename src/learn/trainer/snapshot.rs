@@ -23,11 +23,12 @@ pub(super) fn to_bytes(held: Held, last: Option<StepReport>, parts: &[Vec<Vec<f3
             .map(|part| part.iter().map(Vec::len).collect())
             .collect(),
     };
-    // Whole numbers and finite losses: nothing that JSON could refuse.
-    let header = serde_json::to_vec(&header).unwrap_or_default();
+    // CBOR keeps every bit of a number. Writing plain data into memory does not fail.
+    let mut plain = Vec::new();
+    let _ = ciborium::into_writer(&header, &mut plain);
     let mut out = MAGIC.to_vec();
-    out.extend((header.len() as u64).to_le_bytes());
-    out.extend(header);
+    out.extend((plain.len() as u64).to_le_bytes());
+    out.extend(plain);
     out.extend(parts.iter().flatten().flatten().flat_map(|v| v.to_le_bytes()));
     out
 }
@@ -40,7 +41,7 @@ pub(super) fn from_bytes(bytes: &[u8]) -> Result<Unpacked, String> {
     let (length, rest) = rest.split_first_chunk::<8>().ok_or("it ends early")?;
     let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| "its header is too long")?;
     let (header, mut rest) = rest.split_at_checked(length).ok_or("it ends early")?;
-    let header: Header = serde_json::from_slice(header).map_err(|e| e.to_string())?;
+    let header: Header = ciborium::from_reader(header).map_err(|e| e.to_string())?;
     let mut parts = Vec::new();
     for lengths in header.parts {
         let mut part = Vec::new();

@@ -72,11 +72,10 @@ impl Checkpoint {
                 .map(|kept| (kept.step, kept.weights.len()))
                 .collect(),
         };
-        // Plain data with text keys: nothing that JSON could refuse.
-        let json = serde_json::to_vec(&contents).unwrap_or_default();
+        let plain = plain(&contents);
         let mut out = MAGIC.to_vec();
-        out.extend((json.len() as u64).to_le_bytes());
-        out.extend(json);
+        out.extend((plain.len() as u64).to_le_bytes());
+        out.extend(plain);
         out.extend(blobs.snapshot.iter().flatten());
         out.extend(blobs.best.iter().flatten());
         out.extend(blobs.kept.iter().flat_map(|kept| &kept.weights));
@@ -135,11 +134,19 @@ fn contents(bytes: &[u8]) -> Result<(Contents, &[u8]), FinetuneError> {
         .ok_or_else(|| damaged("it ends early"))?;
     let length =
         usize::try_from(u64::from_le_bytes(*length)).map_err(|_| damaged("a length is too large"))?;
-    let (json, rest) = rest
+    let (plain, rest) = rest
         .split_at_checked(length)
         .ok_or_else(|| damaged("it ends early"))?;
-    let contents = serde_json::from_slice(json).map_err(|e| damaged(&e.to_string()))?;
+    let contents = ciborium::from_reader(plain).map_err(|e| damaged(&e.to_string()))?;
     Ok((contents, rest))
+}
+
+/// The readable part as CBOR, which keeps every bit of a number; JSON does not.
+fn plain(contents: &Contents) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Writing plain data into memory does not fail.
+    let _ = ciborium::into_writer(contents, &mut out);
+    out
 }
 
 fn damaged(why: &str) -> FinetuneError {

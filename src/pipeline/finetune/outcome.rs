@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::record::Record;
+use crate::net::{NetConfig, layer_table};
 use crate::pipeline::report::{RESEARCH_ONLY, sha256};
 use crate::volume::Volume;
 
@@ -49,7 +50,12 @@ impl Outcome {
         } else {
             self.record.base.clone()
         };
-        let parameters = self.base["weights"]["parameters"].clone();
+        let parameters = serde_json::from_value::<NetConfig>(self.base["config"].clone()).map_or(0, |net| {
+            layer_table(&net, settings.patch)
+                .iter()
+                .map(|row| row.parameters)
+                .sum::<usize>()
+        });
         let mut card = json!({
             "name": name,
             "config": self.base["config"],
