@@ -66,6 +66,8 @@ pub struct Finished {
     cut: Cut,
     mask: Mask,
     comparison: Option<Compared>,
+    /// A person changed the mask after the cut.
+    corrected: bool,
 }
 
 impl Finished {
@@ -105,6 +107,7 @@ impl Finished {
                 load_ml: 0.0,
             },
             comparison: None,
+            corrected: false,
         })
     }
 
@@ -112,8 +115,35 @@ impl Finished {
     pub fn cut(&mut self, cut: &Cut) -> &Mask {
         self.mask = mask::cut_with(&self.probability, self.disagreement.as_deref(), cut);
         self.cut = *cut;
+        self.corrected = false;
         self.comparison = None;
         &self.mask
+    }
+
+    /// Takes the mask over as a person corrected it, one value a voxel of the FLAIR's grid (0: no lesion), in the place
+    /// of the last cut; a comparison made before is forgotten. The report says so.
+    ///
+    /// # Errors
+    /// [`VolumeError::Length`] if there are more or fewer voxels.
+    pub fn correct(&mut self, drawn: &[u8]) -> Result<&Mask, VolumeError> {
+        let expected = self.probability.data.len();
+        if drawn.len() != expected {
+            return Err(VolumeError::Length {
+                expected,
+                got: drawn.len(),
+            });
+        }
+        let apart = self.disagreement.as_deref();
+        self.mask = mask::of_voxels(&self.probability, apart, drawn, self.cut.connectivity);
+        self.comparison = None;
+        self.corrected = true;
+        Ok(&self.mask)
+    }
+
+    /// How the last mask was cut.
+    #[must_use]
+    pub fn last_cut(&self) -> &Cut {
+        &self.cut
     }
 
     /// Compares the last cut with a reference, whose file was `input`; `notes` are those of reading it. `comparer` was made

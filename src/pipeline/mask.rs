@@ -73,19 +73,41 @@ pub fn cut(probability: &Volume, cut: &Cut) -> Mask {
 /// As [`cut`], with how much the votes of every voxel disagree (their standard deviation) for the lesions' means.
 #[must_use]
 pub fn cut_with(probability: &Volume, disagreement: Option<&[f32]>, cut: &Cut) -> Mask {
-    let Volume { grid, data } = probability;
+    let data = &probability.data;
     let above: Vec<bool> = data.iter().map(|&p| p > 0.0 && p >= cut.threshold).collect();
-    let found = label(&above, grid.shape, cut.connectivity);
+    let least = voxels_of(cut.min_lesion_mm3, probability.grid.voxel_volume());
+    made(probability, disagreement, above, least, cut.connectivity)
+}
+
+/// A mask as a person drew it, in lesions: one value a voxel of the probability's grid, 0 where there is no lesion.
+/// However small, what was drawn is kept.
+#[must_use]
+pub fn of_voxels(
+    probability: &Volume,
+    disagreement: Option<&[f32]>,
+    drawn: &[u8],
+    connectivity: Connectivity,
+) -> Mask {
+    let drawn = drawn.iter().map(|&voxel| voxel != 0).collect();
+    made(probability, disagreement, drawn, 1, connectivity)
+}
+
+/// The components of at least `min_voxels` voxels.
+fn made(
+    probability: &Volume,
+    disagreement: Option<&[f32]>,
+    above: Vec<bool>,
+    min_voxels: usize,
+    connectivity: Connectivity,
+) -> Mask {
+    let Volume { grid, data } = probability;
+    let found = label(&above, grid.shape, connectivity);
     drop(above);
     let voxel = grid.voxel_volume();
     let mut voxels = vec![0_u8; data.len()];
-    let lesions = measure(
-        &found,
-        probability,
-        disagreement,
-        voxels_of(cut.min_lesion_mm3, voxel),
-        |index| voxels[index] = 1,
-    );
+    let lesions = measure(&found, probability, disagreement, min_voxels, |index| {
+        voxels[index] = 1
+    });
     let total: usize = lesions.iter().map(|lesion| lesion.voxels).sum();
     Mask {
         voxels,

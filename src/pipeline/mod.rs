@@ -13,6 +13,7 @@ mod head;
 pub mod mask;
 pub mod memory;
 pub mod names;
+pub mod picture;
 mod predictor;
 pub mod prepare;
 mod progress;

@@ -9,6 +9,8 @@
 //! nothing and has none), so that the page can drop what belongs to an earlier case. An answer without it is taken as
 //! belonging to the newest case.
 
+pub mod finetune;
+
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::names::Output;
@@ -115,6 +117,13 @@ pub enum ToDesk {
     },
     /// Make a file of a result ([`FromDesk::Saved`]).
     Save(Output),
+    /// Hand the last cut over as a mask for training ([`FromDesk::HandedOver`]).
+    HandOver,
+    /// The person corrected the last cut: `buffers[0]` holds one `u8` a voxel (0 or 1) in the FLAIR's storage order.
+    /// Answered with a [`FromDesk::Mask`]; the next cut starts from the probability again.
+    Correct,
+    /// About fine-tuning.
+    Tune(finetune::ToTuner),
 }
 
 fn eighteen() -> Connectivity {
@@ -232,6 +241,13 @@ pub enum FromDesk {
         /// Its BIDS-like name.
         name: String,
     },
+    /// The last cut as a mask for training: `buffers[0]` holds a `.nii.gz` file.
+    HandedOver {
+        /// Its BIDS-like name.
+        name: String,
+    },
+    /// About fine-tuning.
+    Tune(Box<finetune::FromTuner>),
     /// The run was cancelled as asked.
     Cancelled,
     /// The run, or a message, failed; the sentence says why and what to do. The desk stays usable.
@@ -258,6 +274,8 @@ pub enum ToEngine {
         /// Patch side in voxels.
         side: usize,
     },
+    /// Train; only engines that were built for it can.
+    Tune(finetune::ToTutor),
 }
 
 /// From an engine to the desk.
@@ -283,6 +301,8 @@ pub enum FromEngine {
         /// Bytes of the engine's memory, which never shrinks.
         heap: f64,
     },
+    /// About training.
+    Tune(finetune::FromTutor),
     /// The engine cannot go on.
     Failed {
         /// Sentence for a person.

@@ -8,6 +8,7 @@ await import("./compare.test.mjs");
 await import("./inputs.test.mjs");
 await import("./segment.test.mjs");
 await import("./webgpu.test.mjs");
+await import("./finetune.test.mjs");
 await import("./desk.test.mjs");
 
 after(close);

@@ -47,7 +47,7 @@ pub(crate) struct Program {
 }
 
 /// In the order of bundling: each may know the file names of those before it.
-pub(crate) const PROGRAMS: [Program; 4] = [
+pub(crate) const PROGRAMS: [Program; 6] = [
     Program {
         name: "engine-cpu",
         bin: "worker",
@@ -59,6 +59,20 @@ pub(crate) const PROGRAMS: [Program; 4] = [
         name: "engine-gpu",
         bin: "worker",
         features: "web,gpu",
+        profile: "web-fast",
+        optimise: "-O3",
+    },
+    Program {
+        name: "tutor-cpu",
+        bin: "worker",
+        features: "web,learn",
+        profile: "web-fast",
+        optimise: "-O3",
+    },
+    Program {
+        name: "tutor-gpu",
+        bin: "worker",
+        features: "web,gpu,learn",
         profile: "web-fast",
         optimise: "-O3",
     },

@@ -191,7 +191,8 @@ pub struct Record {
 /// Before and after over the held-out cases of all runs.
 #[must_use]
 pub(super) fn summary(folds: &[FoldRecord]) -> Vec<Change> {
-    let figures: [(&str, fn(&Evaluation) -> Option<f64>); 5] = [
+    type Figure = (&'static str, fn(&Evaluation) -> Option<f64>);
+    let figures: [Figure; 5] = [
         ("DSC", |e| e.dsc),
         ("precision", |e| e.ppv),
         ("recall", |e| e.tpr),

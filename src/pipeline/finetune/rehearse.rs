@@ -40,6 +40,27 @@ impl Rehearsal {
         )
     }
 
+    /// The same durations for other settings of the same part and patch, or for other cases.
+    #[must_use]
+    pub fn planned(&self, cases: &[Arc<Case>], settings: &Settings) -> Self {
+        let runs = folds(cases.len(), settings);
+        let of = |held_out: &[usize], how: &pipeline::Settings| -> u64 {
+            held_out
+                .iter()
+                .filter_map(|&case| cases.get(case))
+                .map(|case| patches(case.head(), how) as u64)
+                .sum()
+        };
+        let (looking, scoring) = (settings.looking(), settings.scoring());
+        let looks = 1 + settings.steps.div_ceil(settings.look_every);
+        Self {
+            steps: runs.iter().map(|run| run.planned).sum(),
+            looking_patches: runs.iter().map(|run| looks * of(&run.held_out, &looking)).sum(),
+            scoring_patches: runs.iter().map(|run| 2 * of(&run.held_out, &scoring)).sum(),
+            ..*self
+        }
+    }
+
     /// Steps a run that fit into so many minutes with all looks; at least 1.
     #[must_use]
     pub fn steps_in(&self, minutes: f64, runs: usize) -> u64 {
@@ -80,7 +101,6 @@ pub async fn rehearse<L: Learner>(
         snapshot: None,
     };
     learner.begin(start).await.map_err(failed)?;
-    let runs = folds(cases.len(), settings);
     let train: Vec<usize> = (0..cases.len()).collect();
     let source = Source {
         cases,
@@ -106,19 +126,12 @@ pub async fn rehearse<L: Learner>(
             .map_err(|e| failed(e.into()))?;
         patch_seconds = begun.elapsed().as_secs_f64() / learner.parallelism().max(1) as f64;
     }
-    let of = |held_out: &[usize], how: &pipeline::Settings| -> u64 {
-        held_out
-            .iter()
-            .map(|&case| patches(cases[case].head(), how) as u64)
-            .sum()
-    };
-    let (looking, scoring) = (settings.looking(), settings.scoring());
-    let looks = 1 + settings.steps.div_ceil(settings.look_every);
-    Ok(Rehearsal {
+    let timed = Rehearsal {
         step_seconds,
         patch_seconds,
-        steps: runs.iter().map(|run| run.planned).sum(),
-        looking_patches: runs.iter().map(|run| looks * of(&run.held_out, &looking)).sum(),
-        scoring_patches: runs.iter().map(|run| 2 * of(&run.held_out, &scoring)).sum(),
-    })
+        steps: 0,
+        looking_patches: 0,
+        scoring_patches: 0,
+    };
+    Ok(timed.planned(cases, settings))
 }

@@ -17,6 +17,8 @@ pub enum View {
     /// Scans in, masks out.
     #[default]
     Segment,
+    /// A network adapted to one's own cases.
+    Finetune,
     /// What the method does, to be tried out.
     Explore,
     /// What this is.
@@ -25,13 +27,14 @@ pub enum View {
 
 impl View {
     /// In the order of the header.
-    pub const ALL: [Self; 3] = [Self::Segment, Self::Explore, Self::About];
+    pub const ALL: [Self; 4] = [Self::Segment, Self::Finetune, Self::Explore, Self::About];
 
     /// Its name in the header.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
             Self::Segment => "Segment",
+            Self::Finetune => "Fine-tune",
             Self::Explore => "Explore",
             Self::About => "About",
         }
@@ -42,6 +45,7 @@ impl View {
     pub fn name(self) -> &'static str {
         match self {
             Self::Segment => "segment",
+            Self::Finetune => "finetune",
             Self::Explore => "explore",
             Self::About => "about",
         }
@@ -53,6 +57,8 @@ impl View {
 pub enum Address {
     /// [`View::Segment`] with these settings.
     Segment(Link),
+    /// [`View::Finetune`]. Cohorts and runs are a person's own and never in an address.
+    Finetune,
     /// [`View::Explore`] at this point.
     Explore(Point),
     /// [`View::About`].
@@ -68,6 +74,7 @@ impl Address {
         let fields = Fields(query);
         match name {
             "" | "segment" => Some(Self::Segment(fields.link())),
+            "finetune" => Some(Self::Finetune),
             "explore" | "explore/paper" => Some(Self::Explore(fields.point())),
             "about" => Some(Self::About),
             _ => None,
@@ -79,6 +86,7 @@ impl Address {
     pub fn view(&self) -> View {
         match self {
             Self::Segment(_) => View::Segment,
+            Self::Finetune => View::Finetune,
             Self::Explore(_) => View::Explore,
             Self::About => View::About,
         }
@@ -91,7 +99,7 @@ impl Address {
         match self {
             Self::Segment(link) => to.link(link),
             Self::Explore(point) => to.point(point),
-            Self::About => {}
+            Self::Finetune | Self::About => {}
         }
         to.0
     }

@@ -128,15 +128,25 @@ pub(super) fn Number(props: &NumberProps) -> Html {
             changed.emit(value);
         }
     });
+    let node = use_node_ref();
+    {
+        let node = node.clone();
+        // Not an attribute: drawn anew in the middle of a person's typing, it would undo that.
+        use_effect_with(props.value, move |value| {
+            if let Some(input) = node.cast::<HtmlInputElement>() {
+                input.set_value(&value.to_string());
+            }
+        });
+    }
     let id = id(&props.label);
     html! {
         <div class="field number">
             <label for={id.clone()}>{ &props.label }</label>
             <span class="with-unit">
                 <input
+                    ref={node}
                     type="number"
                     {id}
-                    value={props.value.to_string()}
                     min={props.min.map(|min| min.to_string())}
                     step={props.step.map_or_else(|| "any".to_owned(), |step| step.to_string())}
                     disabled={props.disabled}

@@ -37,9 +37,17 @@ impl DeskLink {
     /// # Errors
     /// The browser's words if it cannot start a worker at all.
     pub(super) fn start(events: Callback<Event>) -> Result<Self, String> {
+        Self::start_named("desk", events)
+    }
+
+    /// Starts a desk under another name, which browsers show where they list workers.
+    ///
+    /// # Errors
+    /// As [`DeskLink::start`].
+    pub(super) fn start_named(name: &str, events: Callback<Event>) -> Result<Self, String> {
         let options = WorkerOptions::new();
         options.set_type(WorkerType::Module);
-        options.set_name("desk");
+        options.set_name(name);
         let worker = Worker::new_with_options(&assets::url("desk.js"), &options)
             .map_err(|error| channel::words(&error))?;
         let waiting = Rc::new(RefCell::new(Some(Vec::new())));

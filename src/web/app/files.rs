@@ -11,6 +11,7 @@ use web_sys::{Blob, BlobPropertyBag, File, HtmlAnchorElement, Response, Url};
 use super::state::{Model, ModelCard, Sample};
 use super::viewer;
 use crate::web::messages::Slot;
+use crate::web::messages::finetune::{KEPT, KeptModel};
 use crate::web::{assets, channel};
 
 /// Fetches a sample's files, which from then on are treated as a person's own.
@@ -128,6 +129,26 @@ pub(super) async fn models() -> Vec<Model> {
         }
     }
     models
+}
+
+/// A model that this browser keeps, as one of the networks to choose from. One whose card cannot be read is left out.
+pub(super) fn kept(model: &KeptModel) -> Option<Model> {
+    let card: Card = serde_json::from_str(&model.card).ok()?;
+    Some(Model {
+        path: format!("{KEPT}{}", model.key),
+        title: card.name.clone().unwrap_or_else(|| model.key.clone()),
+        summary: card.summary.clone().unwrap_or_default(),
+        threshold: card.threshold,
+        card: Rc::new(card.about()),
+    })
+}
+
+/// Bytes as a file of this name, which from then on is treated as one that a person chose.
+///
+/// # Errors
+/// The browser's words if it refuses.
+pub(super) fn file(name: &str, bytes: &ArrayBuffer) -> Result<File, String> {
+    File::new_with_blob_sequence(&viewer::parts(bytes), name).map_err(|e| channel::words(&e))
 }
 
 async fn card(name: &str) -> Result<Card, String> {

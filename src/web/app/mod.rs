@@ -2,6 +2,7 @@
 //!
 //! - [`state`]: what the page knows and how that changes, without a browser;
 //! - [`address`]: the state in the address, for links;
+//! - [`finetune`]: cases, a run and its verdict, with a state machine and a desk of its own;
 //! - [`explore`]: the loss on paper, drawn from [`crate::loss`];
 //! - `page`: carries out what the state machine asks for, and draws;
 //! - `desk`, `viewer`, `files`, `theme`: the browser's side, one matter each;
@@ -16,6 +17,7 @@ mod desk;
 mod diagnostics;
 pub mod explore;
 mod files;
+pub mod finetune;
 pub mod guess;
 mod header;
 mod lesions;

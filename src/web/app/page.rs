@@ -20,6 +20,7 @@ use super::address::View;
 use super::comparison::ComparisonPanel;
 use super::desk::{DeskLink, Event as DeskEvent};
 use super::explore::{Paper, Point};
+use super::finetune::{Finetune, Handed};
 use super::header::Header;
 use super::lesions::LesionTable;
 use super::notices::NoticeList;
@@ -33,7 +34,8 @@ use super::view::ViewPanel;
 use super::viewer::{Location, OnLocation, OnWindow, Viewer};
 use super::{files, guess};
 use crate::web::channel::Parcel;
-use crate::web::messages::Slot;
+use crate::web::messages::finetune::{FromTuner, KeptModel};
+use crate::web::messages::{FromDesk, Slot};
 use follow::write_hash;
 use perform::report_failure;
 
@@ -65,6 +67,10 @@ pub(super) enum Msg {
     /// It is time to write the address.
     WriteAddress,
     NextTheme,
+    /// The models that this browser keeps.
+    Kept(Vec<KeptModel>),
+    /// How far a fine-tuning run is, for the tab's title.
+    Tuning(Option<String>),
 }
 
 /// The whole page.
@@ -84,6 +90,11 @@ pub(super) struct Page {
     write_address: Option<Timeout>,
     theme: Theme,
     dragging: bool,
+    /// Fine-tuning was opened, and stays: a run goes on while another view is shown.
+    finetune: bool,
+    /// The newest case for it from Segment.
+    handed: Option<Handed>,
+    tuning: Option<String>,
     _listeners: Vec<EventListener>,
     on_location: OnLocation,
     on_window: OnWindow,
@@ -124,6 +135,9 @@ impl Component for Page {
             write_address: None,
             theme: Theme::remembered(),
             dragging: false,
+            finetune: false,
+            handed: None,
+            tuning: None,
             _listeners: window::listeners(ctx),
             on_location,
             on_window,
@@ -147,9 +161,13 @@ impl Component for Page {
             Msg::FetchedReference(Err(problem)) => self.act(ctx, Action::SampleFailed(problem), &[]),
             Msg::Dropped(dropped) => {
                 self.dragging = false;
-                self.drop_files(ctx, dropped);
+                if self.view != View::Finetune {
+                    self.drop_files(ctx, dropped);
+                }
             }
             Msg::Dragging(dragging) => {
+                // That view takes drops itself.
+                let dragging = dragging && self.view != View::Finetune;
                 if self.dragging == dragging {
                     return false;
                 }
@@ -163,6 +181,22 @@ impl Component for Page {
                 self.act(ctx, Action::SampleArrived(sample, cards), &[]);
             }
             Msg::Fetched(_, Err(problem)) => self.act(ctx, Action::SampleFailed(problem), &[]),
+            Msg::Desk(DeskEvent::Said(Parcel {
+                message: FromDesk::Tune(message),
+                ..
+            })) => {
+                if let FromTuner::Models(models) = *message {
+                    self.know_kept(ctx, &models);
+                }
+            }
+            Msg::Kept(models) => self.know_kept(ctx, &models),
+            Msg::Tuning(words) => {
+                if self.tuning != words {
+                    self.tuning = words;
+                    self.entitle();
+                }
+                return false;
+            }
             Msg::Desk(DeskEvent::Said(Parcel {
                 message,
                 buffers,
@@ -233,6 +267,15 @@ impl Component for Page {
                         <ViewPanel state={state.clone()} act={act.clone()} />
                     </section>
                 </main>
+                if self.finetune {
+                    <Finetune
+                        shown={self.view == View::Finetune}
+                        models={state.models.clone()}
+                        handed={self.handed.clone()}
+                        kept={link.callback(Msg::Kept)}
+                        title={link.callback(Msg::Tuning)}
+                    />
+                }
                 if self.view == View::Explore {
                     <Paper point={self.point} moved={link.callback(Msg::Drawn)} />
                 }
@@ -274,10 +317,24 @@ impl Page {
             self.perform(ctx, effect, buffers);
         }
         self.write_address_soon(ctx);
-        // Whoever works in another tab sees there how far it is.
-        if let Some(document) = web_sys::window().and_then(|window| window.document()) {
-            document.set_title(&super::words::title(&self.state.run));
+        self.entitle();
+    }
+
+    /// Whoever works in another tab sees there how far it is.
+    fn entitle(&self) {
+        let Some(document) = web_sys::window().and_then(|window| window.document()) else {
+            return;
+        };
+        match &self.tuning {
+            Some(words) if !self.state.is_running() => document.set_title(&format!("{words} · Equipoise")),
+            _ => document.set_title(&super::words::title(&self.state.run)),
         }
+    }
+
+    /// Takes over the models that this browser keeps.
+    fn know_kept(&mut self, ctx: &Context<Self>, models: &[KeptModel]) {
+        let kept = models.iter().filter_map(files::kept).collect();
+        self.act(ctx, Action::KeptFound(kept), &[]);
     }
 
     fn start_desk(&mut self, ctx: &Context<Self>) {

@@ -83,6 +83,7 @@ pub(super) fn ResultPanel(props: &PanelProps) -> Html {
                     { "Save all (BIDS, zip)" }
                 </button>
             </div>
+            <button type="button" onclick={act.reform(|_| Action::UseForTraining)}>{ "Use as training case" }</button>
             <ul class="notes">{ for notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>
             <p class="research"><strong>{ "Research use only." }</strong>{ " Not for diagnosis or treatment." }</p>
         </section>

@@ -10,6 +10,7 @@ use super::choice::Gpu;
 use super::link::Workers;
 use super::model::{Card, ModelError, directory};
 use super::pool::Pool;
+use crate::pipeline::finetune::{Base, FinetuneError};
 use crate::pipeline::report;
 use crate::web::assets;
 use crate::web::messages::EngineKind;
@@ -29,10 +30,35 @@ pub(super) struct Model {
     /// Its directory.
     pub(super) name: String,
     pub(super) card: Card,
+    /// The card as it was read.
+    text: String,
     weights: Rc<[u8]>,
 }
 
 impl Model {
+    /// The network to start fine-tuning from.
+    ///
+    /// # Errors
+    /// If card and weights do not make one.
+    pub(super) fn base(&self) -> Result<Base, FinetuneError> {
+        Base::new(&self.text, self.weights.to_vec())
+    }
+
+    /// A model from its card and weights.
+    ///
+    /// # Errors
+    /// [`ModelError`] if they do not go together.
+    pub(super) fn new(name: &str, text: String, weights: Vec<u8>) -> Result<Self, ModelError> {
+        let card = Card::read(&text)?;
+        card.verify(&weights)?;
+        Ok(Self {
+            name: name.to_owned(),
+            card,
+            text,
+            weights: weights.into(),
+        })
+    }
+
     /// Its line in a report.
     pub(super) fn in_report(&self) -> report::Model {
         let folder = self.name.rsplit('/').next().unwrap_or(&self.name);
@@ -84,22 +110,28 @@ impl Bench {
         name: &str,
     ) -> Result<Rc<Model>, ModelError> {
         let name = directory(name)?;
-        let known = self.model.borrow().clone();
-        if let Some(model) = known.filter(|model| model.name == name) {
+        if let Some(model) = self.known(name) {
             return Ok(model);
         }
         let card = browser::fetch(scope, &assets::url(&format!("{name}/card.json")), "card").await?;
-        let card = Card::read(&String::from_utf8_lossy(&card))?;
+        let card = String::from_utf8_lossy(&card).into_owned();
+        // What is wrong with the card is said before the weights are fetched.
+        Card::read(&card)?;
         let weights = assets::url(&format!("{name}/weights.safetensors"));
         let weights = browser::fetch(scope, &weights, "weights").await?;
-        card.verify(&weights)?;
-        let model = Rc::new(Model {
-            name: name.to_owned(),
-            card,
-            weights: weights.into(),
-        });
+        Ok(self.remember(Model::new(name, card, weights)?))
+    }
+
+    /// The model used last, if it has this name.
+    pub(super) fn known(&self, name: &str) -> Option<Rc<Model>> {
+        self.model.borrow().clone().filter(|model| model.name == name)
+    }
+
+    /// Makes a model the one used last.
+    pub(super) fn remember(&self, model: Model) -> Rc<Model> {
+        let model = Rc::new(model);
         *self.model.borrow_mut() = Some(model.clone());
-        Ok(model)
+        model
     }
 
     /// The engines for a run: those of the last one if they fit.

@@ -249,6 +249,25 @@ impl Case {
         Ok((summary, &mask.voxels))
     }
 
+    /// Takes the mask over as a person corrected it, one `u8` a voxel in the FLAIR's storage order: from now on it is the
+    /// last cut, until the next.
+    ///
+    /// # Errors
+    /// [`CaseError::NoResult`], [`CaseError::Volume`].
+    pub fn correct(&mut self, voxels: &[u8]) -> Result<(MaskSummary, &[u8]), CaseError> {
+        let result = self.result.as_mut().ok_or(CaseError::NoResult)?;
+        let cut = *result.last_cut();
+        let mask = result.correct(voxels)?;
+        let summary = MaskSummary {
+            threshold: cut.threshold,
+            min_lesion_mm3: cut.min_lesion_mm3,
+            load_ml: mask.load_ml,
+            connectivity: cut.connectivity,
+            lesions: mask.lesions.clone(),
+        };
+        Ok((summary, &mask.voxels))
+    }
+
     /// The last cut beside the reference, and where they differ (see [`compare::overlay`]); nothing if one of the two is
     /// missing.
     ///
@@ -294,7 +313,7 @@ impl Case {
 }
 
 /// A file for a person.
-fn info(name: &str, header: &Header, notes: Vec<String>) -> ScanInfo {
+pub(super) fn info(name: &str, header: &Header, notes: Vec<String>) -> ScanInfo {
     ScanInfo {
         name: name.to_owned(),
         shape: header.shape(),

@@ -41,7 +41,7 @@ impl<F> Inbox<F> {
                 matches!(old, ToDesk::Segment(_)) || opens(old) == Some(*slot)
             }
             ToDesk::Reference { .. } | ToDesk::ClearReference => matches!(old, ToDesk::Reference { .. }),
-            ToDesk::Save(_) => false,
+            ToDesk::Save(_) | ToDesk::HandOver | ToDesk::Correct | ToDesk::Tune(_) => false,
         };
         self.queue.retain(|(old, _)| !superseded(old));
         let effect = match &message {
@@ -50,7 +50,10 @@ impl<F> Inbox<F> {
             | ToDesk::Plan(_)
             | ToDesk::Save(_)
             | ToDesk::Reference { .. }
-            | ToDesk::ClearReference => Effect::None,
+            | ToDesk::ClearReference
+            | ToDesk::HandOver
+            | ToDesk::Correct
+            | ToDesk::Tune(_) => Effect::None,
         };
         self.queue.push_back((message, beside));
         effect

@@ -24,6 +24,12 @@ impl Memory {
         Self { gib }
     }
 
+    /// Half of it in bytes: what the page dares to take.
+    #[must_use]
+    pub fn half(self) -> u64 {
+        (self.gib * 0.5 * f64::from(1 << 30)) as u64
+    }
+
     /// What a scan may ask for: [`Limits::PAGE`], and proportionally less on a device of less than 4 GiB.
     #[must_use]
     pub fn scan_limits(self) -> Limits {
@@ -39,7 +45,7 @@ impl Memory {
     /// device's memory, at most 8 and at least one.
     #[must_use]
     pub fn pool(self, processors: usize, bytes: u64) -> usize {
-        let fit = (self.gib * 0.5 * f64::from(1 << 30)) as u64 / bytes.max(1);
+        let fit = self.half() / bytes.max(1);
         processors
             .min(usize::try_from(fit).unwrap_or(usize::MAX))
             .clamp(1, LARGEST_POOL)

@@ -41,18 +41,7 @@ impl Starter for Workers {
             EngineKind::Cpu => "engine-cpu.js",
             EngineKind::WebGpu => "engine-gpu.js",
         };
-        let link = Link::open(&assets::url(program))?;
-        let FromEngine::Ready { software, .. } = link.next(None).await?.message else {
-            return Err(link.nonsense());
-        };
-        if kind == EngineKind::WebGpu {
-            if software && !self.allow_software {
-                return Err("the GPU is only emulated in software".into());
-            }
-            let FromEngine::Passed = link.ask(Parcel::new(ToEngine::SelfTest)).await?.message else {
-                return Err(link.nonsense());
-            };
-        }
+        let link = Link::start(program, kind, self.allow_software).await?;
         let load = Parcel::new(ToEngine::Load {
             config: self.config.clone(),
         })
@@ -74,7 +63,7 @@ pub(super) struct Link {
     _error: Closure<dyn FnMut(Event)>,
 }
 
-type Reply = Result<Parcel<FromEngine>, String>;
+pub(super) type Reply = Result<Parcel<FromEngine>, String>;
 
 struct Shared {
     worker: Worker,
@@ -155,7 +144,42 @@ impl Link {
         })
     }
 
-    async fn ask(&self, parcel: Parcel<ToEngine>) -> Reply {
+    /// Starts an engine that can train, too; it holds no network yet.
+    ///
+    /// # Errors
+    /// Why it did not start, in words.
+    pub(super) async fn start_for_training(kind: EngineKind, allow_software: bool) -> Result<Self, String> {
+        let program = match kind {
+            EngineKind::Cpu => "tutor-cpu.js",
+            EngineKind::WebGpu => "tutor-gpu.js",
+        };
+        Self::start(program, kind, allow_software).await
+    }
+
+    /// Starts a program and, on a GPU, runs its self-test.
+    async fn start(program: &str, kind: EngineKind, allow_software: bool) -> Result<Self, String> {
+        let link = Self::open(&assets::url(program))?;
+        let FromEngine::Ready { software, .. } = link.next(None).await?.message else {
+            return Err(link.nonsense());
+        };
+        if kind == EngineKind::WebGpu {
+            if software && !allow_software {
+                return Err("the GPU is only emulated in software".into());
+            }
+            let FromEngine::Passed = link.ask(Parcel::new(ToEngine::SelfTest)).await?.message else {
+                return Err(link.nonsense());
+            };
+        }
+        Ok(link)
+    }
+
+    /// Why it ended, once it has.
+    pub(super) fn why(&self) -> String {
+        let why = self.shared.ended.borrow().clone();
+        why.unwrap_or_else(|| "its answer was lost".into())
+    }
+
+    pub(super) async fn ask(&self, parcel: Parcel<ToEngine>) -> Reply {
         self.next(Some(parcel)).await
     }
 
@@ -177,7 +201,7 @@ impl Link {
             .unwrap_or_else(|_| Err("its answer was lost".into()))
     }
 
-    fn nonsense(&self) -> String {
+    pub(super) fn nonsense(&self) -> String {
         let why = "its answer did not fit the question";
         self.shared.end(why);
         why.into()

@@ -8,12 +8,14 @@ mod browser;
 pub mod case;
 pub mod choice;
 pub mod estimate;
+mod finetune;
 pub mod inbox;
 pub mod limits;
 mod link;
 pub mod model;
 pub mod pool;
 mod run;
+mod store;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -28,8 +30,10 @@ use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{DedicatedWorkerGlobalScope, File, MessageEvent};
 
+use crate::pipeline::names::Output;
 use crate::volume::components::Connectivity;
 use crate::web::channel::{self, ChannelError, Parcel};
+use crate::web::messages::finetune::KEPT;
 use crate::web::messages::{FromDesk, Slot, ToDesk};
 
 use case::Case;
@@ -46,7 +50,7 @@ pub fn serve() -> Result<(), ChannelError> {
     let scope = channel::scope()?;
     let (bell, mut rings) = mpsc::unbounded();
     let desk = Rc::new(Desk::new(scope.clone()));
-    let receiver = desk.clone();
+    let (receiver, desk_models) = (desk.clone(), desk.clone());
     let receive = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
         receiver.receive(&event);
         // The receiver lives as long as the worker.
@@ -55,6 +59,7 @@ pub fn serve() -> Result<(), ChannelError> {
     scope.set_onmessage(Some(receive.as_ref().unchecked_ref()));
     receive.forget();
     channel::post(&scope, &Parcel::new(FromDesk::Ready))?;
+    desk_models.recall_models();
     spawn_local(async move {
         while rings.next().await.is_some() {
             // Messages that are already in the browser's queue come in first, so that of many cuts one is made.
@@ -76,7 +81,8 @@ async fn breathe() {
 /// What travels beside a message to the desk.
 struct Beside {
     case: Option<u32>,
-    file: Option<File>,
+    files: Vec<File>,
+    buffer: Option<ArrayBuffer>,
 }
 
 /// The cut that a result starts with: the last one the person asked for.
@@ -102,6 +108,10 @@ struct Desk {
     cut: Cell<Option<LastCut>>,
     /// Counts the plans asked for, so that a late word on an old one is not sent.
     plans: Cell<u64>,
+    /// What belongs to fine-tuning.
+    tuning: finetune::Tuning,
+    /// The browser's storage, once it was opened.
+    store: RefCell<Option<Rc<store::Store>>>,
 }
 
 impl Desk {
@@ -117,6 +127,8 @@ impl Desk {
             runs: Cell::new(0),
             cut: Cell::new(None),
             plans: Cell::new(0),
+            tuning: finetune::Tuning::default(),
+            store: RefCell::default(),
         }
     }
 
@@ -124,11 +136,15 @@ impl Desk {
     fn receive(&self, event: &MessageEvent) {
         match channel::receive::<ToDesk>(event) {
             Ok(Parcel {
-                message, files, case, ..
+                message,
+                files,
+                case,
+                buffers,
             }) => {
                 let beside = Beside {
                     case,
-                    file: files.into_iter().next(),
+                    files,
+                    buffer: buffers.into_iter().next(),
                 };
                 if self.inbox.borrow_mut().put(message, beside) == Effect::Stop {
                     self.stop();
@@ -144,7 +160,12 @@ impl Desk {
         }
     }
 
-    async fn work(self: &Rc<Self>, message: ToDesk, Beside { case, file }: Beside) {
+    async fn work(self: &Rc<Self>, message: ToDesk, beside: Beside) {
+        let Beside { case, files, buffer } = beside;
+        if let ToDesk::Tune(message) = message {
+            return self.tuning(message, files).await;
+        }
+        let file = files.into_iter().next();
         match message {
             ToDesk::Open { slot } => match self.open(slot, file).await {
                 Ok(info) => self.say(case, FromDesk::Opened { slot, info }),
@@ -190,6 +211,21 @@ impl Desk {
                     Err(problem) => self.fail(case, &problem),
                 }
             }
+            ToDesk::HandOver => {
+                let saved = self.case.borrow_mut().save(Output::Mask);
+                match saved {
+                    Ok((name, bytes)) => {
+                        self.hand_over(case, FromDesk::HandedOver { name }, channel::bytes_out(&bytes));
+                    }
+                    Err(problem) => self.fail(case, &problem),
+                }
+            }
+            ToDesk::Correct => {
+                self.correct(case, &buffer.map(|b| channel::bytes_in(&b)).unwrap_or_default());
+                self.compare(case);
+            }
+            // Taken above.
+            ToDesk::Tune(_) => {}
         }
     }
 
@@ -226,10 +262,36 @@ impl Desk {
         Ok((file.name(), bytes))
     }
 
+    /// A model by its directory: one that ships with the page, or one that this browser keeps.
+    async fn find_model(&self, name: &str) -> Result<Rc<bench::Model>, String> {
+        let Some(key) = name.strip_prefix(KEPT) else {
+            return self
+                .bench
+                .model(&self.scope, name)
+                .await
+                .map_err(|e| e.to_string());
+        };
+        if let Some(model) = self.bench.known(name) {
+            return Ok(model);
+        }
+        let (card, weights) = self.kept_model(key).await.map_err(|e| e.to_string())?;
+        let model = bench::Model::new(name, card, weights).map_err(|e| e.to_string())?;
+        Ok(self.bench.remember(model))
+    }
+
     /// Cuts the result and shows the mask.
     fn cut(&self, case: Option<u32>, cut: LastCut) {
         let mut open = self.case.borrow_mut();
         match open.cut(cut.threshold, cut.min_lesion_mm3, cut.connectivity) {
+            Ok((summary, mask)) => self.hand_over(case, FromDesk::Mask(summary), channel::bytes_out(mask)),
+            Err(problem) => self.fail(case, &problem),
+        }
+    }
+
+    /// Takes the mask over as a person corrected it.
+    fn correct(&self, case: Option<u32>, voxels: &[u8]) {
+        let mut open = self.case.borrow_mut();
+        match open.correct(voxels) {
             Ok((summary, mask)) => self.hand_over(case, FromDesk::Mask(summary), channel::bytes_out(mask)),
             Err(problem) => self.fail(case, &problem),
         }

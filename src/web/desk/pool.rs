@@ -295,7 +295,7 @@ impl<S: Starter> Predictor for Pool<S> {
 }
 
 /// The engine's answer must be `side^3` probabilities: a kernel that was skipped leaves anything in its output.
-fn check(probabilities: &[f32], side: usize) -> Result<(), PredictError> {
+pub(super) fn check(probabilities: &[f32], side: usize) -> Result<(), PredictError> {
     let expected = side.pow(3);
     if probabilities.len() != expected {
         return Err(PredictError::Length {

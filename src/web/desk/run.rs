@@ -203,11 +203,7 @@ impl Desk {
     /// Loads the model, looks at the GPU, prepares the case and counts the patches.
     async fn setup(&self, asked: &SegmentSettings, stage: impl Fn(Stage)) -> Result<Setup, String> {
         stage(Stage::Loading);
-        let model = self
-            .bench
-            .model(&self.scope, &asked.model)
-            .await
-            .map_err(|e| e.to_string())?;
+        let model = self.find_model(&asked.model).await?;
         let gpu = match asked.engine {
             EngineChoice::Use(EngineKind::Cpu) => Gpu::Missing,
             _ => self.bench.gpu(&self.scope).await,

@@ -1,9 +1,15 @@
 //! An engine: the network in a worker of its own. Weights in, then patches in and probabilities out.
 //!
-//! Built twice: with the feature `gpu` it computes on WebGPU, without it on the CPU. Messages are answered one at a
+//! Built four times: with the feature `gpu` it computes on WebGPU, without it on the CPU; with the feature `learn` it can
+//! train, too. Messages are answered one at a
 //! time, in order, on one task: burn's GPU streams are bound to the task that opened them.
 
 mod alarm;
+#[cfg(feature = "learn")]
+mod tutor;
+
+#[cfg(feature = "learn")]
+use tutor::Seat;
 
 use futures_channel::mpsc;
 use futures_util::StreamExt;
@@ -32,7 +38,7 @@ pub fn serve() -> Result<(), ChannelError> {
     scope.set_onmessage(Some(receive.as_ref().unchecked_ref()));
     receive.forget();
     spawn_local(async move {
-        let mut engine = match start().await {
+        let engine = match start().await {
             Ok(engine) => engine,
             Err(problem) => return alarm::raise(&problem),
         };
@@ -40,14 +46,39 @@ pub fn serve() -> Result<(), ChannelError> {
             device: engine.describe(),
             software: engine.is_software(),
         }));
+        let mut seat = Seat::new(engine);
         while let Some(event) = inbox.next().await {
-            match handle(&mut engine, &event).await {
+            match handle(&mut seat, &event).await {
                 Ok(parcel) => answer(&parcel),
                 Err(problem) => alarm::raise(&problem),
             }
         }
     });
     Ok(())
+}
+
+/// The engine, in a program that cannot train.
+#[cfg(not(feature = "learn"))]
+struct Seat(Engine);
+
+#[cfg(not(feature = "learn"))]
+impl Seat {
+    fn new(engine: Engine) -> Self {
+        Self(engine)
+    }
+
+    fn engine(&mut self) -> &mut Engine {
+        &mut self.0
+    }
+
+    #[expect(clippy::unused_async, reason = "the programs that train wait here")]
+    async fn tune(
+        &mut self,
+        _: crate::web::messages::finetune::ToTutor,
+        _: &[js_sys::ArrayBuffer],
+    ) -> Result<Parcel<FromEngine>, String> {
+        Err("this engine cannot train".into())
+    }
 }
 
 #[cfg(feature = "gpu")]
@@ -60,9 +91,18 @@ async fn start() -> Result<Engine, String> {
     Ok(Engine::cpu())
 }
 
-async fn handle(engine: &mut Engine, event: &MessageEvent) -> Result<Parcel<FromEngine>, String> {
+async fn handle(seat: &mut Seat, event: &MessageEvent) -> Result<Parcel<FromEngine>, String> {
     let Parcel { message, buffers, .. } = channel::receive::<ToEngine>(event).map_err(|e| e.to_string())?;
     let buffer = || buffers.first().ok_or("a message came without its buffer");
+    let message = match message {
+        ToEngine::Tune(message) => {
+            let answer = seat.tune(message, &buffers).await?;
+            settle().await;
+            return Ok(answer);
+        }
+        other => other,
+    };
+    let engine = seat.engine();
     match message {
         ToEngine::Load { config } => {
             engine
@@ -88,6 +128,8 @@ async fn handle(engine: &mut Engine, event: &MessageEvent) -> Result<Parcel<From
             };
             Ok(Parcel::new(message).with_buffer(channel::floats_out(&probabilities)))
         }
+        // Answered above.
+        ToEngine::Tune(_) => Err("training was asked for twice".into()),
     }
 }
 

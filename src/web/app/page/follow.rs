@@ -16,6 +16,7 @@ impl Page {
     pub(super) fn address(&self, view: View) -> Address {
         match view {
             View::Segment => Address::Segment(self.state.link()),
+            View::Finetune => Address::Finetune,
             View::Explore => Address::Explore(self.point),
             View::About => Address::About,
         }
@@ -31,10 +32,11 @@ impl Page {
         // What we wrote ourselves, and links that only change the view, say nothing new.
         let news = wanted != self.address(view);
         self.view = view;
+        self.finetune |= view == View::Finetune;
         match wanted {
             Address::Segment(link) if news => self.act(ctx, Action::Follow(link), &[]),
             Address::Explore(point) => self.point = point,
-            Address::Segment(_) | Address::About => {}
+            Address::Segment(_) | Address::Finetune | Address::About => {}
         }
     }
 

@@ -5,10 +5,13 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use yew::prelude::*;
 
 use super::{Msg, Page};
+use crate::web::app::address::Address;
 use crate::web::app::desk::Event as DeskEvent;
 use crate::web::app::files;
+use crate::web::app::finetune::Handed;
 use crate::web::app::state::{Action, Effect, Window};
 use crate::web::channel::{Parcel, words};
+use crate::web::messages::Slot;
 
 impl Page {
     pub(super) fn perform(&mut self, ctx: &Context<Self>, effect: Effect, buffers: &[ArrayBuffer]) {
@@ -41,8 +44,39 @@ impl Page {
                     ctx.link().send_message(Msg::Act(Action::ChannelFailed(problem)));
                 }
             }
+            Effect::HandToTraining(name) => {
+                let handed = buffers
+                    .first()
+                    .ok_or_else(|| "it came without its bytes".to_owned())
+                    .and_then(|bytes| self.hand_to_training(&name, bytes));
+                if let Err(problem) = handed {
+                    ctx.link().send_message(Msg::Act(Action::ChannelFailed(problem)));
+                }
+            }
             drawing => self.draw(ctx, drawing, buffers),
         }
+    }
+
+    /// Hands the open case with its mask to fine-tuning.
+    fn hand_to_training(&mut self, name: &str, bytes: &ArrayBuffer) -> Result<(), String> {
+        let file = |slot| {
+            let card = self.state.input(slot).file();
+            card.and_then(|card| self.files.get(&card.id)).cloned()
+        };
+        let flair = file(Slot::Flair).ok_or("the FLAIR is not open any more")?;
+        let mask = files::file(name, bytes)?;
+        self.handed = Some(Handed {
+            number: self.handed.as_ref().map_or(0, |handed| handed.number) + 1,
+            flair,
+            t1: file(Slot::T1),
+            mask,
+        });
+        self.finetune = true;
+        if let Some(window) = web_sys::window() {
+            // The view follows the address; a failure leaves it where it is.
+            drop(window.location().set_hash(&Address::Finetune.hash()));
+        }
+        Ok(())
     }
 
     /// Carries out what concerns the viewer.

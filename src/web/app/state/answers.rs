@@ -54,6 +54,9 @@ impl State {
             }
             FromDesk::Mask(summary) => self.masked(summary),
             FromDesk::Compared(comparison) => self.compared(*comparison),
+            FromDesk::HandedOver { name } => vec![Effect::HandToTraining(name)],
+            // Taken by the page itself.
+            FromDesk::Tune(_) => Vec::new(),
             FromDesk::Saved { name } => vec![Effect::Download(name)],
             FromDesk::Cancelled => {
                 if self.is_running() {

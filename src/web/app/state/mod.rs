@@ -309,6 +309,12 @@ pub enum Action {
     Follow(Link),
     /// The networks that ship with the page.
     ModelsFound(Vec<Model>),
+    /// The networks that this browser keeps; they follow those that ship with the page.
+    KeptFound(Vec<Model>),
+    /// Hand the result to fine-tuning, as a case.
+    UseForTraining,
+    /// The person corrected the mask: pass the message's buffer on.
+    Corrected,
     /// Use this network.
     ChooseModel(String),
     /// Use this engine.
@@ -376,6 +382,13 @@ pub enum Effect {
         /// Number of the file to send along.
         file: Option<u32>,
     },
+    /// Post to the desk, with the mask that the person drew.
+    SendDrawn {
+        /// Case it belongs to.
+        case: u32,
+    },
+    /// The message's buffer is a mask of this name: hand it, with the scans, to fine-tuning.
+    HandToTraining(String),
     /// End the desk and start another.
     RestartDesk,
     /// Forget every file but those with these numbers.

@@ -1,6 +1,7 @@
 //! What a person does.
 
 use super::{Action, Cut, Desk, Display, Effect, FileCard, Input, NoticeKind, Planning, Run, State, Window};
+use crate::web::messages::finetune::KEPT;
 use crate::web::messages::{Slot, ToDesk};
 
 /// The desk may die so often in a row before the page stops starting it again.
@@ -66,8 +67,25 @@ impl State {
                 self.error(format!("The sample could not be fetched: {problem}"));
                 Vec::new()
             }
+            Action::KeptFound(kept) => {
+                self.models.retain(|model| !model.path.starts_with(KEPT));
+                self.models.extend(kept);
+                let gone = self.models.iter().all(|model| model.path != self.settings.model);
+                match self.first_model() {
+                    // A kept network that was deleted.
+                    Some(path) if gone && self.settings.model.starts_with(KEPT) => self.choose_model(path),
+                    _ => Vec::new(),
+                }
+            }
+            Action::UseForTraining if self.outcome().is_some() => vec![self.send(ToDesk::HandOver)],
+            Action::UseForTraining => Vec::new(),
+            Action::Corrected if self.outcome().is_some() => vec![Effect::SendDrawn { case: self.case }],
+            Action::Corrected => Vec::new(),
             Action::ModelsFound(models) => {
+                // The kept ones may have been found first.
+                let kept: Vec<_> = self.models.drain(..).collect();
                 self.models = models;
+                self.models.extend(kept);
                 match self.first_model() {
                     Some(path) if self.settings.model.is_empty() => self.choose_model(path),
                     _ => Vec::new(),
