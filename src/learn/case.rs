@@ -6,6 +6,7 @@ use super::config::DataConfig;
 use super::confluent;
 use super::field::{self, Shape};
 use super::head::Head;
+use super::limbic;
 use super::material::{Labelled, Material, SHAPE};
 use super::paint::{self, Appearance, Ground};
 use super::plan::{Plan, plan_lesions};
@@ -215,7 +216,10 @@ pub fn make_from(
     config: &DataConfig,
     origin: Origin,
 ) -> Option<Case> {
-    let head = draw_head(rng, material, config, origin)?;
+    let mut head = draw_head(rng, material, config, origin)?;
+    if random::chance(rng, config.acquisition.limbic) {
+        limbic::brighten(rng, &mut head);
+    }
     let kind = surround::draw(rng, &config.surround);
     // What lies far outside the brain costs time and says nothing, unless it is to be painted.
     let head = if kind == Kind::Head {

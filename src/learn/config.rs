@@ -64,6 +64,7 @@ impl DataConfig {
         let mut config = self.clone();
         let Acquisition {
             grey,
+            limbic,
             thick,
             blur,
             bias,
@@ -73,7 +74,7 @@ impl DataConfig {
             ..
         } = &mut config.acquisition;
         let Surround { head, residue } = &mut config.surround;
-        for probability in [grey, thick, blur, bias, gamma, noise, crop, head, residue] {
+        for probability in [grey, limbic, thick, blur, bias, gamma, noise, crop, head, residue] {
             *probability *= share;
         }
         config
@@ -182,6 +183,8 @@ pub struct Acquisition {
     pub grey: f64,
     /// Standard deviation of the logarithm of that factor, over the whole head and from place to place.
     pub grey_strength: f32,
+    /// Probability that limbic cortex is brighter than other cortex ([`limbic`](super::limbic)).
+    pub limbic: f64,
     /// Probability of thick slices in FLAIR.
     pub thick: f64,
     /// Thinnest and thickest simulated slice in mm.
@@ -217,6 +220,7 @@ impl Default for Acquisition {
         Self {
             grey: 0.6,
             grey_strength: 0.06,
+            limbic: 0.7,
             thick: 0.5,
             thickness: [1.5, 5.0],
             axial: 0.75,

@@ -12,6 +12,7 @@ pub mod confluent;
 pub mod field;
 pub mod head;
 pub mod lesions;
+pub mod limbic;
 pub mod material;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod npz;
