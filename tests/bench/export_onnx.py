@@ -15,7 +15,7 @@ import argparse
 
 import numpy as np
 import onnx
-from model import Model
+from model import EPSILON, Model
 from onnx import TensorProto, helper, numpy_helper
 
 
@@ -58,7 +58,13 @@ class Graph:
             y = self.add("Add", [y, self.constant(bias.reshape(out, 1))])
         return self.reshape(y, [1, out, side, side, side])
 
+    def instance_relu(self, x, norm):
+        affine = [self.constant(self.model[f"{norm}.{part}"]) for part in ("gamma", "beta")]
+        return self.relu(self.add("InstanceNormalization", [x, *affine], epsilon=EPSILON))
+
     def norm_relu(self, x, norm):
+        if self.model.by_instance:
+            return self.instance_relu(x, norm)
         scale, shift = (v.reshape(1, -1, 1, 1, 1) for v in self.model.folded(norm))
         x = self.add("Mul", [x, self.constant(scale)])
         return self.relu(self.add("Add", [x, self.constant(shift)]))
@@ -101,7 +107,10 @@ class Graph:
         every, new = x, []
         for layer in self.model.blocks(name):
             y = self.norm_relu(every, f"{layer}.norm1")
-            if self.model.config["bottleneck"]:
+            if self.model.config["bottleneck"] and self.model.by_instance:
+                y = self.pointwise(y, self.model[f"{layer}.conv1.weight"], None, side)
+                y = self.instance_relu(y, f"{layer}.norm3")
+            elif self.model.config["bottleneck"]:
                 scale, shift = self.model.folded(f"{layer}.norm3")
                 weight = self.model[f"{layer}.conv1.weight"] * scale[:, None]
                 y = self.relu(self.pointwise(y, weight, shift, side))
@@ -116,6 +125,9 @@ class Graph:
             x = self.relu(self.conv(x, model["stem.down.weight"], model["stem.down.bias"], stride=2))
             side //= 2
         for i in range(3):
+            if model.by_instance:
+                x = self.instance_relu(self.conv(x, model[f"stem.convs.{i}.weight"]), f"stem.norms.{i}")
+                continue
             scale, shift = model.folded(f"stem.norms.{i}")
             weight = model[f"stem.convs.{i}.weight"] * scale[:, None, None, None, None]
             x = self.relu(self.conv(x, weight, shift))

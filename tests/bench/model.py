@@ -28,6 +28,11 @@ class Model:
     def __getitem__(self, name):
         return self.weights[name]
 
+    @property
+    def by_instance(self):
+        """True if each patch is normalised by its own statistics."""
+        return self.config["norm"] == "instance"
+
     def folded(self, norm):
         """Scale and shift of a normalisation at inference."""
         scale = self[f"{norm}.gamma"] / np.sqrt(self[f"{norm}.variance"] + np.float32(EPSILON))

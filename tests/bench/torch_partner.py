@@ -34,8 +34,10 @@ class Net(torch.nn.Module):
             self.register_parameter(name.replace(".", "_"), self.tensors[name])
 
     def norm_relu(self, x, name):
-        mean, variance = self.statistics[f"{name}.mean"], self.statistics[f"{name}.variance"]
         gamma, beta = self.tensors[f"{name}.gamma"], self.tensors[f"{name}.beta"]
+        if self.config["norm"] == "instance":
+            return F.relu(F.instance_norm(x, weight=gamma, bias=beta, eps=EPSILON), inplace=True)
+        mean, variance = self.statistics[f"{name}.mean"], self.statistics[f"{name}.variance"]
         return F.relu(F.batch_norm(x, mean, variance, gamma, beta, self.training, 0.1, EPSILON), inplace=True)
 
     def conv(self, x, name, **options):
