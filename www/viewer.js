@@ -35,6 +35,7 @@ export class Viewer {
   #style = { display: "mask", opacity: 0.6, threshold: 0.5 };
   #layout = { panes: "all", radiological: true };
   #restyling = false;
+  #strokes = null; // while a mask is corrected: the drawing after each stroke, the first as it came
   #moved = false; // the person has been somewhere: do not take them away
 
   // `onLocation(x, y, z, intensity, overlay)`: the crosshair in mm, the scan's value, the overlay's (NaN without one).
@@ -76,6 +77,12 @@ export class Viewer {
     });
     view.addEventListener("volumeUpdated", ({ detail }) => {
       if (detail.volumeIndex === 0) onWindow(detail.volume.calMin, detail.volume.calMax);
+    });
+    view.addEventListener("drawingChanged", ({ detail }) => {
+      if (detail.action !== "stroke" || !this.#strokes) return;
+      this.#strokes.push(view.drawingVolume.img.slice());
+      // The oldest strokes can be undone no more; the mask as it came stays.
+      if (this.#strokes.length > MOST_STROKES + 1) this.#strokes.splice(1, 1);
     });
     canvas.addEventListener("pointerdown", () => (this.#moved = true));
     this.#view = view;
@@ -212,9 +219,66 @@ export class Viewer {
     });
   }
 
+  // Puts the mask under pen and eraser. The scan shown must be the one that the mask was made for.
+  startDrawing() {
+    return this.#then(async () => {
+      const view = this.#view;
+      const scan = view.volumes[0];
+      const voxels = this.#mask?.img;
+      if (!scan || !voxels) throw new Error("there is no mask to correct");
+      if (scan.dimsRAS[1] * scan.dimsRAS[2] * scan.dimsRAS[3] !== voxels.length)
+        throw new Error("the scan on show is not the one that the mask was made for; show the FLAIR");
+      this.#strokes = [];
+      await this.#placeOverlay();
+      view.createEmptyDrawing();
+      view.drawIsFillOverwriting = true;
+      const drawing = view.drawingVolume.img;
+      forEachVoxel(scan, (drawn, stored) => (drawing[drawn] = voxels[stored] ? 1 : 0));
+      this.#strokes.push(drawing.slice());
+      view.refreshDrawing();
+    });
+  }
+
+  // Chooses the tool ("pen", "eraser" or "none", which moves the crosshair again) and its width in voxels.
+  drawWith(tool, size) {
+    return this.#then(() => {
+      const view = this.#view;
+      view.drawPenValue = tool === "pen" ? 1 : 0;
+      view.drawPenSize = size;
+      view.drawIsEnabled = tool !== "none";
+    });
+  }
+
+  // Takes the last stroke back.
+  undoStroke() {
+    return this.#then(() => {
+      if (!this.#strokes || this.#strokes.length < 2) return;
+      this.#strokes.pop();
+      this.#view.drawingVolume.img = this.#strokes.at(-1).slice();
+      this.#view.refreshDrawing();
+    });
+  }
+
+  // Ends the correction and answers the mask in the order of its file, one byte a voxel.
+  endDrawing() {
+    return this.#then(async () => {
+      const view = this.#view;
+      const scan = view.volumes[0];
+      const drawing = view.drawingVolume?.img;
+      if (!scan || !drawing) throw new Error("nothing was being corrected");
+      const voxels = new Uint8Array(drawing.length);
+      forEachVoxel(scan, (drawn, stored) => (voxels[stored] = drawing[drawn] ? 1 : 0));
+      view.closeDrawing();
+      this.#strokes = null;
+      await this.#placeOverlay();
+      return voxels.buffer;
+    });
+  }
+
   // Removes the overlays.
   clearOverlay() {
     return this.#then(async () => {
+      this.#dropDrawing();
       this.#probability = null;
       this.#mask = null;
       this.#comparison = null;
@@ -226,6 +290,7 @@ export class Viewer {
   // Removes everything.
   clear() {
     return this.#then(async () => {
+      this.#dropDrawing();
       this.#probability = null;
       this.#mask = null;
       this.#comparison = null;
@@ -248,13 +313,19 @@ export class Viewer {
   async #placeOverlay() {
     this.#dropOverlay();
     const all = { mask: this.#mask, probability: this.#probability, comparison: this.#comparison, none: null };
-    const overlay = all[this.#style.display];
+    // The drawing is the mask while it is corrected.
+    const overlay = this.#strokes ? null : all[this.#style.display];
     if (overlay && this.#view.volumes[0]) {
       await this.#view.addVolume({ ...overlay, ...this.#overlayStyle() });
     } else {
       await this.#view.updateGLVolume();
     }
     if (this.#view.volumes[0]) this.#view.createOnLocationChange();
+  }
+
+  #dropDrawing() {
+    if (this.#strokes) this.#view.closeDrawing();
+    this.#strokes = null;
   }
 
   #dropOverlay() {
@@ -290,6 +361,19 @@ export class Viewer {
     this.#view.isRadiological = this.#layout.radiological;
     this.#view.drawScene();
   }
+}
+
+// Strokes that can be undone: each is a copy of the whole mask.
+const MOST_STROKES = 12;
+
+// Visits all voxels of a scan: their place in a drawing (which is in RAS order) and in the file.
+function forEachVoxel({ dimsRAS, img2RASstep: step, img2RASstart: start }, visit) {
+  const [, nx, ny, nz] = dimsRAS;
+  const first = start[0] + start[1] + start[2];
+  let drawn = 0;
+  for (let z = 0; z < nz; z++)
+    for (let y = 0; y < ny; y++)
+      for (let x = 0; x < nx; x++) visit(drawn++, first + x * step[0] + y * step[1] + z * step[2]);
 }
 
 // NiiVue goes by the name's ending, which need not be there: the first two bytes tell gzip.

@@ -38,6 +38,9 @@ pub struct Record {
     pub timings: report::Timings,
 }
 
+/// What a report says of a mask that a person changed.
+const CORRECTED: &str = "The mask was corrected by hand after the cut.";
+
 /// Why a file cannot be made.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -212,7 +215,11 @@ impl Finished {
             result: Findings::of(&self.mask, self.patches),
             comparison: self.comparison.clone(),
             timings: record.timings,
-            notes: record.notes,
+            notes: record
+                .notes
+                .into_iter()
+                .chain(self.corrected.then(|| CORRECTED.to_owned()))
+                .collect(),
         }
     }
 

@@ -106,7 +106,7 @@ fn made(
     let voxel = grid.voxel_volume();
     let mut voxels = vec![0_u8; data.len()];
     let lesions = measure(&found, probability, disagreement, min_voxels, |index| {
-        voxels[index] = 1
+        voxels[index] = 1;
     });
     let total: usize = lesions.iter().map(|lesion| lesion.voxels).sum();
     Mask {

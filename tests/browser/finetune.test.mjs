@@ -252,6 +252,47 @@ pageTest("fine-tune: the same on WebGPU with a toy network", { replace }, async 
   assertScores(scores, "after", await view.save("Save probability map after"), t);
 });
 
+pageTest("fine-tune: a result is corrected with pen and eraser and becomes a case", { replace }, async ({ page, app, shot }) => {
+  const view = viewOf(page);
+  await app.engine.selectOption({ label: "CPU" });
+  await app.flair.setInputFiles(cohort.good.find((file) => /sub-01_FLAIR/.test(file)));
+  await app.says("Ready");
+  await app.segment.click();
+  await app.says("Done", 240_000);
+  await page.getByText("Axial", { exact: true }).click();
+  const load = async () => Number.parseFloat(await page.locator("dl div").filter({ hasText: "Lesion load" }).locator("dd").textContent());
+  const { x, y, width, height } = await app.canvas.boundingBox();
+  const stroke = async () => {
+    await page.mouse.move(x + 0.45 * width, y + 0.45 * height);
+    await page.mouse.down();
+    await page.mouse.move(x + 0.55 * width, y + 0.55 * height, { steps: 8 });
+    await page.mouse.up();
+  };
+  const correct = async (undo) => {
+    await page.getByRole("button", { name: "Correct the mask" }).click();
+    await page.getByLabel("Draw with").selectOption({ label: "Eraser" });
+    await page.getByRole("slider", { name: "Width" }).fill("9");
+    await stroke();
+    await shot(undo ? "-undone" : "-erased");
+    if (undo) await page.getByRole("button", { name: "Undo" }).click();
+    await page.getByRole("button", { name: "Use this mask" }).click();
+    await page.getByRole("button", { name: "Correct the mask" }).waitFor();
+    await page.waitForTimeout(1000);
+  };
+  // With random weights nearly everything is lesion, so the eraser always meets some.
+  const before = await load();
+  await correct(true);
+  assert.equal(await load(), before, "a stroke that was undone changed the mask");
+  await correct(false);
+  const after = await load();
+  assert.ok(after < before, `the eraser took nothing away: ${before} mL before, ${after} mL after`);
+  await page.getByRole("button", { name: "Use as training case" }).click();
+  await view.main.getByText("1 of 1 case ready for training").waitFor();
+  const article = view.main.getByRole("article", { name: /from Segment/ });
+  const figure = await article.locator("dl div").filter({ hasText: "Lesion load" }).locator("dd").textContent();
+  assert.ok(Math.abs(Number.parseFloat(figure) - after) <= 0.05 * after, `${figure} in the cohort, ${after} mL in Segment`);
+});
+
 pageTest("fine-tune: the network that ships, on the CPU", {}, async ({ page, requests, t }) => {
   const view = viewOf(page);
   await view.open(cohort.good, "3 of 3 cases ready for training.");

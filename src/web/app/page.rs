@@ -67,6 +67,8 @@ pub(super) enum Msg {
     /// It is time to write the address.
     WriteAddress,
     NextTheme,
+    /// The person corrected the mask: its voxels.
+    Corrected(ArrayBuffer),
     /// The models that this browser keeps.
     Kept(Vec<KeptModel>),
     /// How far a fine-tuning run is, for the tab's title.
@@ -189,6 +191,7 @@ impl Component for Page {
                     self.know_kept(ctx, &models);
                 }
             }
+            Msg::Corrected(voxels) => self.act(ctx, Action::Corrected, &[voxels]),
             Msg::Kept(models) => self.know_kept(ctx, &models),
             Msg::Tuning(words) => {
                 if self.tuning != words {

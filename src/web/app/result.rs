@@ -5,7 +5,7 @@ use yew::prelude::*;
 
 use super::controls::{Number, Slider, select};
 use super::page::PanelProps;
-use super::state::Action;
+use super::state::{Action, Pen, State, Tool};
 use super::words;
 use crate::pipeline::names::Output;
 use crate::volume::components::Connectivity;
@@ -83,10 +83,66 @@ pub(super) fn ResultPanel(props: &PanelProps) -> Html {
                     { "Save all (BIDS, zip)" }
                 </button>
             </div>
-            <button type="button" onclick={act.reform(|_| Action::UseForTraining)}>{ "Use as training case" }</button>
+            { correction(state, act) }
             <ul class="notes">{ for notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>
             <p class="research"><strong>{ "Research use only." }</strong>{ " Not for diagnosis or treatment." }</p>
         </section>
+    }
+}
+
+/// The mask under a pen, and its way into training.
+fn correction(state: &State, act: &Callback<Action>) -> Html {
+    let Some(pen) = state.correcting else {
+        return html! {
+            <div class="row actions">
+                <button
+                    type="button"
+                    disabled={state.look.broken.is_some()}
+                    onclick={act.reform(|_| Action::StartCorrecting)}
+                >{ "Correct the mask" }</button>
+                <button type="button" onclick={act.reform(|_| Action::UseForTraining)}>{ "Use as training case" }</button>
+            </div>
+        };
+    };
+    let tools = [
+        (Tool::Pen, "pen", "Pen"),
+        (Tool::Eraser, "eraser", "Eraser"),
+        (Tool::None, "none", "Look around"),
+    ];
+    let value = tools
+        .iter()
+        .find(|tool| tool.0 == pen.tool)
+        .map_or("pen", |tool| tool.1);
+    let chosen = act.reform(move |key: String| {
+        let tool = tools
+            .iter()
+            .find(|tool| tool.1 == key)
+            .map_or(Tool::None, |tool| tool.0);
+        Action::DrawWith(Pen { tool, ..pen })
+    });
+    let words = tools.map(|(_, key, words)| (key.to_owned(), words.to_owned()));
+    html! {
+        <fieldset class="correcting">
+            <legend>{ "Correcting the mask" }</legend>
+            { select("Draw with", value, words.to_vec(), false, chosen) }
+            <Slider
+                label="Width"
+                value={f64::from(pen.size)}
+                min={1.0}
+                max={9.0}
+                step={1.0}
+                said={format!("{} voxels", pen.size)}
+                moved={act.reform(move |size| Action::DrawWith(Pen { size: size as u32, ..pen }))}
+            />
+            <div class="row actions">
+                <button type="button" onclick={act.reform(|_| Action::UndoStroke)}>{ "Undo" }</button>
+                <button type="button" onclick={act.reform(|_| Action::EndCorrecting(false))}>{ "Leave it as it was" }</button>
+                <button type="button" class="primary" onclick={act.reform(|_| Action::EndCorrecting(true))}>
+                    { "Use this mask" }
+                </button>
+            </div>
+            <p class="hint">{ "Draw in a plane. A new threshold cuts the mask anew and drops the correction." }</p>
+        </fieldset>
     }
 }
 

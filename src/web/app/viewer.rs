@@ -4,7 +4,7 @@ use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use web_sys::{File, HtmlCanvasElement};
 
-use super::state::{Display, Layout};
+use super::state::{Display, Layout, Pen, Tool};
 
 /// Where the crosshair is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,6 +62,18 @@ extern "C" {
     #[wasm_bindgen(method)]
     pub(super) fn step(this: &Viewer, right: i32, front: i32, top: i32) -> Promise;
 
+    #[wasm_bindgen(method, js_name = startDrawing)]
+    pub(super) fn start_drawing(this: &Viewer) -> Promise;
+
+    #[wasm_bindgen(method, js_name = drawWith)]
+    fn draw_with_named(this: &Viewer, tool: &str, size: u32) -> Promise;
+
+    #[wasm_bindgen(method, js_name = undoStroke)]
+    pub(super) fn undo_stroke(this: &Viewer) -> Promise;
+
+    #[wasm_bindgen(method, js_name = endDrawing)]
+    pub(super) fn end_drawing(this: &Viewer) -> Promise;
+
     #[wasm_bindgen(method, js_name = clearOverlay)]
     pub(super) fn clear_overlay(this: &Viewer) -> Promise;
 
@@ -82,6 +94,16 @@ impl Viewer {
             Display::None => "none",
         };
         self.style_named(name, opacity, threshold)
+    }
+
+    /// Chooses pen or eraser and its width in voxels.
+    pub(super) fn draw_with(&self, pen: Pen) -> Promise {
+        let name = match pen.tool {
+            Tool::Pen => "pen",
+            Tool::Eraser => "eraser",
+            Tool::None => "none",
+        };
+        self.draw_with_named(name, pen.size)
     }
 
     /// Lays the panes out.

@@ -1,6 +1,7 @@
 //! Carrying out what the state machine asks for.
 
 use js_sys::{Array, ArrayBuffer, Promise};
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use yew::prelude::*;
 
@@ -11,7 +12,7 @@ use crate::web::app::files;
 use crate::web::app::finetune::Handed;
 use crate::web::app::state::{Action, Effect, Window};
 use crate::web::channel::{Parcel, words};
-use crate::web::messages::Slot;
+use crate::web::messages::{Slot, ToDesk};
 
 impl Page {
     pub(super) fn perform(&mut self, ctx: &Context<Self>, effect: Effect, buffers: &[ArrayBuffer]) {
@@ -42,6 +43,15 @@ impl Page {
                     .and_then(|bytes| files::download(&name, bytes));
                 if let Err(problem) = saved {
                     ctx.link().send_message(Msg::Act(Action::ChannelFailed(problem)));
+                }
+            }
+            Effect::SendDrawn { case } => {
+                let Some(voxels) = buffers.first() else { return };
+                let parcel = Parcel::new(ToDesk::Correct)
+                    .for_case(Some(case))
+                    .with_buffer(voxels.clone());
+                if let Some(Err(error)) = self.desk.as_ref().map(|desk| desk.send(parcel)) {
+                    ctx.link().send_message(Msg::Desk(DeskEvent::Garbled(error)));
                 }
             }
             Effect::HandToTraining(name) => {
@@ -102,6 +112,19 @@ impl Page {
                 if let Some(Window { low, high }) = look.window {
                     drop(viewer.window(low, high));
                 }
+            }
+            (Effect::StartDrawing, _) => report_failure(ctx, viewer.start_drawing()),
+            (Effect::DrawWith, _) => drop(self.state.correcting.map(|pen| viewer.draw_with(pen))),
+            (Effect::UndoStroke, _) => drop(viewer.undo_stroke()),
+            (Effect::EndDrawing(keep), _) => {
+                let (task, link) = (viewer.end_drawing(), ctx.link().clone());
+                spawn_local(async move {
+                    match JsFuture::from(task).await.map(JsCast::dyn_into::<ArrayBuffer>) {
+                        Ok(Ok(voxels)) if keep => link.send_message(Msg::Corrected(voxels)),
+                        Ok(_) => {}
+                        Err(error) => link.send_message(Msg::Act(Action::ViewerFailed(words(&error)))),
+                    }
+                });
             }
             (Effect::Rearrange, _) => drop(viewer.layout(look.layout, look.radiological)),
             (Effect::ClearOverlay, _) => drop(viewer.clear_overlay()),

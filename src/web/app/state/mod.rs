@@ -217,6 +217,36 @@ pub enum Display {
     None,
 }
 
+/// What the pointer does to the mask while it is corrected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Tool {
+    /// Adds lesion.
+    #[default]
+    Pen,
+    /// Takes lesion away.
+    Eraser,
+    /// Moves the crosshair, as ever.
+    None,
+}
+
+/// A tool and its width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pen {
+    /// The tool.
+    pub tool: Tool,
+    /// Its width in voxels.
+    pub size: u32,
+}
+
+impl Default for Pen {
+    fn default() -> Self {
+        Self {
+            tool: Tool::default(),
+            size: 3,
+        }
+    }
+}
+
 /// How the viewer lays out its panes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Layout {
@@ -313,6 +343,14 @@ pub enum Action {
     KeptFound(Vec<Model>),
     /// Hand the result to fine-tuning, as a case.
     UseForTraining,
+    /// Correct the mask by hand.
+    StartCorrecting,
+    /// With this tool.
+    DrawWith(Pen),
+    /// Take the last stroke back.
+    UndoStroke,
+    /// End the correction: take it over, or leave the mask as it was.
+    EndCorrecting(bool),
     /// The person corrected the mask: pass the message's buffer on.
     Corrected,
     /// Use this network.
@@ -382,6 +420,14 @@ pub enum Effect {
         /// Number of the file to send along.
         file: Option<u32>,
     },
+    /// Put the mask under the pen that the state names.
+    StartDrawing,
+    /// Use the pen that the state names.
+    DrawWith,
+    /// Take the last stroke back.
+    UndoStroke,
+    /// End the drawing; [`Action::Corrected`] if it is to be taken over.
+    EndDrawing(bool),
     /// Post to the desk, with the mask that the person drew.
     SendDrawn {
         /// Case it belongs to.
@@ -452,6 +498,8 @@ pub struct State {
     pub look: Look,
     /// What a person should read.
     pub notices: Notices,
+    /// The pen, while the mask is corrected by hand.
+    pub correcting: Option<Pen>,
     /// Counts every change of the inputs.
     case: u32,
     /// Counts the reference masks that were sent.
@@ -490,6 +538,7 @@ impl Default for State {
             },
             look: Look::default(),
             notices: Notices::default(),
+            correcting: None,
             case: 0,
             references: 0,
             deaths: 0,

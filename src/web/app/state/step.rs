@@ -1,6 +1,8 @@
 //! What a person does.
 
-use super::{Action, Cut, Desk, Display, Effect, FileCard, Input, NoticeKind, Planning, Run, State, Window};
+use super::{
+    Action, Cut, Desk, Display, Effect, FileCard, Input, NoticeKind, Pen, Planning, Run, State, Window,
+};
 use crate::web::messages::finetune::KEPT;
 use crate::web::messages::{Slot, ToDesk};
 
@@ -79,6 +81,14 @@ impl State {
             }
             Action::UseForTraining if self.outcome().is_some() => vec![self.send(ToDesk::HandOver)],
             Action::UseForTraining => Vec::new(),
+            Action::StartCorrecting => self.start_correcting(),
+            Action::DrawWith(pen) if self.correcting.is_some() => {
+                self.correcting = Some(pen);
+                vec![Effect::DrawWith]
+            }
+            Action::UndoStroke if self.correcting.is_some() => vec![Effect::UndoStroke],
+            Action::EndCorrecting(keep) if self.correcting.take().is_some() => vec![Effect::EndDrawing(keep)],
+            Action::DrawWith(_) | Action::UndoStroke | Action::EndCorrecting(_) => Vec::new(),
             Action::Corrected if self.outcome().is_some() => vec![Effect::SendDrawn { case: self.case }],
             Action::Corrected => Vec::new(),
             Action::ModelsFound(models) => {
@@ -289,8 +299,24 @@ impl State {
         }
     }
 
+    /// Puts the mask under the pen; the FLAIR, whose mask it is, must be on show for that.
+    fn start_correcting(&mut self) -> Vec<Effect> {
+        if self.outcome().is_none_or(|outcome| outcome.mask.is_none()) {
+            return Vec::new();
+        }
+        self.correcting = Some(Pen::default());
+        let mut effects = Vec::new();
+        if let (Slot::T1, Input::Open { file, .. }) = (self.look.image, &self.flair) {
+            effects.push(Effect::ShowScan(file.id));
+            self.look.image = Slot::Flair;
+        }
+        effects.extend([Effect::StartDrawing, Effect::DrawWith]);
+        effects
+    }
+
     /// Ends what belongs to the inputs as they were.
     fn end_result(&mut self) -> Vec<Effect> {
+        self.correcting = None;
         match std::mem::take(&mut self.run) {
             Run::Running { .. } => vec![self.send(ToDesk::Cancel)],
             Run::Done(_) => vec![Effect::ClearOverlay],

@@ -859,3 +859,64 @@ fn verdicts_are_those_of_the_mask_on_screen() {
     assert_eq!(fresh.verdicts(), fresh.comparison.as_ref().unwrap().verdicts);
     assert!(of(Connectivity::Six).verdicts().is_empty(), "of another cut");
 }
+
+#[test]
+fn a_mask_is_corrected_under_a_pen_and_taken_over_or_left() {
+    let mut bench = Bench::with_flair();
+    assert_eq!(bench.step(Action::StartCorrecting), [], "there is no mask yet");
+    let mut bench = Bench::done();
+    assert_eq!(bench.step(Action::UndoStroke), []);
+    assert_eq!(
+        bench.step(Action::StartCorrecting),
+        [Effect::StartDrawing, Effect::DrawWith]
+    );
+    let eraser = Pen {
+        tool: Tool::Eraser,
+        size: 5,
+    };
+    assert_eq!(bench.step(Action::DrawWith(eraser)), [Effect::DrawWith]);
+    assert_eq!(bench.state.correcting, Some(eraser));
+    assert_eq!(bench.step(Action::UndoStroke), [Effect::UndoStroke]);
+    assert_eq!(bench.step(Action::EndCorrecting(true)), [Effect::EndDrawing(true)]);
+    assert_eq!(bench.state.correcting, None);
+    let case = bench.now().unwrap();
+    assert_eq!(bench.step(Action::Corrected), [Effect::SendDrawn { case }]);
+    // Another scan ends it.
+    bench.step(Action::StartCorrecting);
+    bench.pick(Slot::Flair, 2);
+    assert_eq!(bench.state.correcting, None);
+    assert_eq!(bench.step(Action::Corrected), []);
+}
+
+#[test]
+fn a_result_is_handed_to_training_with_its_mask() {
+    let mut bench = Bench::with_flair();
+    assert_eq!(bench.step(Action::UseForTraining), []);
+    let mut bench = Bench::done();
+    bench.step(Action::UseForTraining);
+    assert_eq!(bench.sent(), [&ToDesk::HandOver]);
+    let name = "sub-01_desc-lesion_mask.nii.gz".to_owned();
+    let effects = bench.says(bench.now(), FromDesk::HandedOver { name: name.clone() });
+    assert_eq!(effects, [Effect::HandToTraining(name)]);
+}
+
+#[test]
+fn kept_networks_follow_those_that_ship_and_one_that_is_deleted_is_not_used() {
+    let mut bench = Bench::ready();
+    let kept = || {
+        vec![Model {
+            path: "kept/abc".into(),
+            title: "Scanner B".into(),
+            ..Model::default()
+        }]
+    };
+    bench.step(Action::KeptFound(kept()));
+    let paths = |bench: &Bench| -> Vec<String> { bench.state.models.iter().map(|m| m.path.clone()).collect() };
+    assert_eq!(paths(&bench), ["models/browser", "kept/abc"]);
+    bench.step(Action::ChooseModel("kept/abc".into()));
+    bench.step(Action::KeptFound(kept()));
+    assert_eq!(bench.state.settings.model, "kept/abc");
+    bench.step(Action::KeptFound(Vec::new()));
+    assert_eq!(bench.state.settings.model, "models/browser");
+    assert_eq!(paths(&bench), ["models/browser"]);
+}
