@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Card {
     /// Name of the model.
     pub(crate) name: String,
+    /// What sets it apart from its family, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) summary: String,
+    /// True for the member that is used unless told otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) default: bool,
     /// The network.
     pub(crate) config: NetConfig,
     /// Patch side it was trained on, in voxels of 1 mm.
@@ -77,6 +83,8 @@ impl Card {
     ) -> Self {
         Self {
             name: name.to_owned(),
+            summary: String::new(),
+            default: false,
             config: config.clone(),
             patch,
             threshold: 0.5,
@@ -109,6 +117,9 @@ impl Card {
     /// The card for people: `CARD.md`.
     pub(crate) fn markdown(&self) -> String {
         let mut out = format!("# {}\n\n**{}**\n\n", self.name, self.intended_use);
+        if !self.summary.is_empty() {
+            out.push_str(&format!("{}\n\n", self.summary));
+        }
         let mut line = |text: String| {
             out.push_str(&text);
             out.push('\n');

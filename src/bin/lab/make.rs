@@ -82,6 +82,12 @@ pub(crate) struct CardArgs {
     /// A known failure, one sentence; may be repeated.
     #[arg(long)]
     failure: Vec<String>,
+    /// What sets the model apart from its family, in a sentence.
+    #[arg(long)]
+    summary: Option<String>,
+    /// The page uses this model unless told otherwise.
+    #[arg(long)]
+    recommended: bool,
 }
 
 pub(crate) fn card(args: &CardArgs) -> Outcome {
@@ -90,6 +96,10 @@ pub(crate) fn card(args: &CardArgs) -> Outcome {
     card.held_out
         .extend(args.figure.iter().map(|text| serde_json::json!({ "text": text })));
     card.known_failures.extend(args.failure.iter().cloned());
+    if let Some(summary) = &args.summary {
+        card.summary.clone_from(summary);
+    }
+    card.default |= args.recommended;
     write(&path, serde_json::to_string_pretty(&card)?.as_bytes())?;
     write(&args.model.join("CARD.md"), card.markdown().as_bytes())?;
     Ok(())
