@@ -110,18 +110,29 @@ async function watchedProxy(replace) {
   return { requests, address: `http://127.0.0.1:${server.address().port}`, close };
 }
 
+// Whether a test of this name was asked for.
+export function wanted(name) {
+  const only = (process.env.EQUIPOISE_ONLY ?? "").split(" ").filter(Boolean);
+  return !only.length || only.some((word) => name.includes(word));
+}
+
+// A fresh browser profile. Nothing is kept for offline use unless a test says so, lest files come from there unseen.
+export async function newContext(options) {
+  return (await launched()).newContext({
+    acceptDownloads: true,
+    viewport: { width: 1280, height: 860 },
+    serviceWorkers: "block",
+    ...options,
+  });
+}
+
 // A test with a fresh page at the built app. The test gets `{ page, app, requests, problems }`; afterwards any
 // uncaught error and any complaint of the browser (a broken CSP among them) fails it.
 export function pageTest(name, options, body) {
-  const only = (process.env.EQUIPOISE_ONLY ?? "").split(" ").filter(Boolean);
-  if (only.length && !only.some((word) => name.includes(word))) return;
+  if (!wanted(name)) return;
   test(name, { timeout: 600_000, ...options }, async (t) => {
     const proxy = await watchedProxy(options.replace);
-    const context = await (await launched()).newContext({
-      acceptDownloads: true,
-      viewport: { width: 1280, height: 860 },
-      proxy: { server: proxy.address, bypass: "<-loopback>" },
-    });
+    const context = await newContext({ proxy: { server: proxy.address, bypass: "<-loopback>" }, ...options.context });
     const page = await context.newPage();
     const problems = [];
     page.on("pageerror", (error) => problems.push(`uncaught: ${error.message}`));
@@ -146,7 +157,7 @@ export function pageTest(name, options, body) {
 }
 
 // The page by its accessible names, which are a promise to users of assistive technology and to these tests.
-function appOf(page) {
+export function appOf(page) {
   const status = page.getByRole("status");
   return {
     flair: page.getByLabel("FLAIR", { exact: true }),

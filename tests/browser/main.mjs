@@ -3,6 +3,7 @@ import { after } from "node:test";
 import { close } from "./harness.mjs";
 
 await import("./page.test.mjs");
+await import("./offline.test.mjs");
 await import("./explore.test.mjs");
 await import("./compare.test.mjs");
 await import("./inputs.test.mjs");

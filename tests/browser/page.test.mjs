@@ -36,11 +36,11 @@ pageTest("a content security policy forbids everything that is not its own", {},
   assert.doesNotMatch(policy, /unsafe-inline|'unsafe-eval'|https?:|\*/);
 });
 
-pageTest("every file but the two pages carries its hash, and the pages name only files that exist", {}, async () => {
+pageTest("every file but the two pages and the service worker carries its hash, and the pages name only files that exist", {}, async () => {
   const files = distFiles();
   const hashed = /-[0-9A-Za-z]{8,16}(\.[A-Za-z0-9.]+)?$/;
   const plain = files.filter((file) => !hashed.test(file));
-  assert.deepEqual(plain.sort(), ["index.html", "licences.html"]);
+  assert.deepEqual(plain.sort(), ["index.html", "licences.html", "service-worker.js"]);
   const html = readFileSync(path.join(dist, "index.html"), "utf8");
   const named = [...html.matchAll(/(?:href|src)="([^"#]+)"/g)].map((match) => match[1]);
   assert.ok(named.length >= 3, `${named}`);

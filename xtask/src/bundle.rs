@@ -2,7 +2,7 @@
 //!
 //! What page, desk and engines may rely on:
 //!
-//! - Every file but `index.html` and `licences.html` has a content hash in its name. Programs ask `www/assets.js`
+//! - Every file but `index.html`, `licences.html` and `service-worker.js` has a content hash in its name. Programs ask `www/assets.js`
 //!   (in Rust `web::assets`) for the file behind a logical name: `desk.js`, `engine-cpu.js`, `engine-gpu.js`, and
 //!   any file below `www/models` and `www/samples`, named relative to `www`. The table of names is part of each
 //!   bundle. The order is engines, desk, app, so a program can find those before it.
@@ -11,7 +11,8 @@
 //! - Rust binds JavaScript by `#[wasm_bindgen(module = "/www/NAME.js")]`; such a file may import other files in `www`
 //!   and the npm packages of `www/package.json`, statically or by `import()`, which makes a chunk of its own.
 //! - In `index.html`, `src="app.js"` becomes the page's start-up file, and any `href` or `src` that starts with `www/`
-//!   becomes a hashed copy (style sheets are minified, and what they name by `url()` follows).
+//!   becomes a hashed copy (style sheets are minified, and what they name by `url()` follows; so do a manifest's icons).
+//! - `service-worker.js` gets a table of all files, so that the page works without a network ([`crate::offline`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,6 +22,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::offline;
 use crate::paths::Paths;
 use crate::programs::{Built, remove};
 use crate::shell::output;
@@ -80,6 +82,8 @@ pub(crate) fn bundle(
     bundler.index()?;
     let dist = bundler.stage.join("dist");
     fs::write(dist.join("licences.html"), licences(&bundler.bundle)?)?;
+    let script = fs::read_to_string(paths.root.join("www").join(offline::SERVICE_WORKER))?;
+    offline::service_worker(&script, &dist, &all_files(&dist, "")?, &bundler.bundle.names)?;
     remove(&paths.dist())?;
     copy_folder(&dist, &paths.dist())?;
     Ok(bundler.bundle)
@@ -107,7 +111,11 @@ impl Bundler<'_> {
     /// Copies a file to `dist/` under its logical name with a hash before the first dot of the file name.
     fn ship(&mut self, file: &Path, logical: &str) -> Result<String> {
         let bytes = fs::read(file).with_context(|| format!("could not read {}", file.display()))?;
-        let name = hashed_name(logical, &bytes);
+        self.write(&bytes, logical)
+    }
+
+    fn write(&mut self, bytes: &[u8], logical: &str) -> Result<String> {
+        let name = hashed_name(logical, bytes);
         let target = self.stage.join("dist").join(&name);
         if let Some(folder) = target.parent() {
             fs::create_dir_all(folder)?;
@@ -223,6 +231,11 @@ impl Bundler<'_> {
                 self.bundle.names.insert(inner.to_owned(), name.clone());
                 return Ok(Some(name));
             }
+            if value.ends_with(".webmanifest") {
+                let text = fs::read_to_string(www.join(inner))?;
+                let bytes = offline::manifest(&text, |icon| self.ship(&www.join(icon), icon))?;
+                return self.write(&bytes, inner).map(Some);
+            }
             self.ship(&www.join(inner), inner).map(Some)
         })?;
         if missing_app {
@@ -294,6 +307,24 @@ fn rewrite_attributes(html: &str, mut rename: impl FnMut(&str) -> Result<Option<
         }
         rest = after;
     }
+}
+
+/// All files below a folder in a fixed order, as paths below it with `/`.
+fn all_files(folder: &Path, below: &str) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for name in sorted_names(&folder.join(below))? {
+        let inner = if below.is_empty() {
+            name
+        } else {
+            format!("{below}/{name}")
+        };
+        if folder.join(&inner).is_dir() {
+            files.extend(all_files(folder, &inner)?);
+        } else {
+            files.push(inner);
+        }
+    }
+    Ok(files)
 }
 
 /// File names of a folder in a fixed order; hidden files are left out.

@@ -5,6 +5,7 @@ mod build;
 mod bundle;
 mod cargo_output;
 mod licences;
+mod offline;
 mod paths;
 mod programs;
 mod serve;

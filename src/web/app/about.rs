@@ -3,6 +3,7 @@
 use yew::prelude::*;
 
 use super::diagnostics::Diagnostics;
+use super::offline::Offline;
 use super::state::Model;
 use super::words;
 
@@ -10,6 +11,7 @@ use super::words;
 pub(super) struct AboutProps {
     /// Networks that ship with the page.
     pub(super) models: Vec<Model>,
+    pub(super) offline: Offline,
 }
 
 /// See the module.
@@ -39,6 +41,8 @@ pub(super) fn About(props: &AboutProps) -> Html {
                    nothing is sent; or cut the connection before you open the scan. The page’s own policy forbids it any other \
                    server." }
             </p>
+            <h2>{ "Without a network" }</h2>
+            <p>{ props.offline.words() }</p>
             <h2>{ "How it was trained, and how far it gets" }</h2>
             { for props.models.iter().map(network) }
             <h2>{ "Licence" }</h2>

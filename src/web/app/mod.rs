@@ -22,6 +22,7 @@ pub mod guess;
 mod header;
 mod lesions;
 mod notices;
+mod offline;
 mod page;
 mod plot;
 mod result;

@@ -24,6 +24,7 @@ use super::finetune::{Finetune, Handed};
 use super::header::Header;
 use super::lesions::LesionTable;
 use super::notices::NoticeList;
+use super::offline::{self, Offline, UpdateNotice};
 use super::result::ResultPanel;
 use super::run::RunPanel;
 use super::scans::ScanPanel;
@@ -73,6 +74,7 @@ pub(super) enum Msg {
     Kept(Vec<KeptModel>),
     /// How far a fine-tuning run is, for the tab's title.
     Tuning(Option<String>),
+    Offline(Offline),
 }
 
 /// The whole page.
@@ -91,6 +93,7 @@ pub(super) struct Page {
     /// Writes the address when the state has been still for a while.
     write_address: Option<Timeout>,
     theme: Theme,
+    offline: Offline,
     dragging: bool,
     /// Fine-tuning was opened, and stays: a run goes on while another view is shown.
     finetune: bool,
@@ -136,6 +139,7 @@ impl Component for Page {
             point: Point::default(),
             write_address: None,
             theme: Theme::remembered(),
+            offline: Offline::default(),
             dragging: false,
             finetune: false,
             handed: None,
@@ -146,6 +150,7 @@ impl Component for Page {
         };
         page.start_desk(ctx);
         page.follow_address(ctx);
+        offline::start(ctx.link().callback(Msg::Offline));
         page
     }
 
@@ -231,6 +236,7 @@ impl Component for Page {
                 self.theme = self.theme.next();
                 self.theme.apply();
             }
+            Msg::Offline(offline) => self.offline = offline,
         }
         true
     }
@@ -283,8 +289,9 @@ impl Component for Page {
                     <Paper point={self.point} moved={link.callback(Msg::Drawn)} />
                 }
                 if self.view == View::About {
-                    <About models={state.models.clone()} />
+                    <About models={state.models.clone()} offline={self.offline} />
                 }
+                <UpdateNotice offline={self.offline} />
                 <NoticeList state={state.clone()} {act} />
                 <div class="drop-here" hidden={!self.dragging} aria-hidden="true">
                     <p>{ "Drop a FLAIR, or a FLAIR and its T1" }</p>
