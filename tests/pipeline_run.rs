@@ -434,3 +434,27 @@ fn unfinished_runs_and_bad_settings_are_refused() {
         Err(PipelineError::Tiling(TilingError::Overlap { overlap: 1.0 }))
     );
 }
+
+#[test]
+fn windows_side_by_side_are_the_same_as_one_after_the_other() {
+    let head = head();
+    for window in Window::ALL {
+        let settings = Settings {
+            window,
+            variance: true,
+            compare_windows: true,
+            ..settings()
+        };
+        let together = block_on(segment(&head, &Engine::new(2), &settings, go_on)).unwrap();
+        assert_eq!(together.others.len(), 2);
+        for (other, fused) in &together.others {
+            let alone = plain(&Settings {
+                window: *other,
+                compare_windows: false,
+                ..settings.clone()
+            });
+            assert_eq!(fused.probability, alone.probability);
+            assert_eq!(fused.variance, alone.variance);
+        }
+    }
+}

@@ -295,6 +295,7 @@ mod tests {
         let segmentation = Segmentation {
             probability,
             variance: Some(variance),
+            others: Vec::new(),
             patches: 8,
             notes: Vec::new(),
         };

@@ -50,8 +50,8 @@ pub fn estimate(
     let kept = native
         .saturating_mul(scans * F32)
         .saturating_add(conformed.saturating_mul(scans * F32 + 1));
-    // While patches vote: two sums a voxel, the variance, and the patches in flight with their answers.
-    let sums = 2 + u64::from(settings.variance);
+    // While patches vote: two sums a voxel, the variance, all that for every window, and the patches in flight with their answers.
+    let sums = (2 + u64::from(settings.variance)) * (1 + settings.other_windows().count() as u64);
     let patch = (settings.patch as u64).saturating_pow(3);
     let flying = patch.saturating_mul(engines * (Head::CHANNELS as u64 + 1) * F32);
     let voting = conformed.saturating_mul(sums * F32).saturating_add(flying);

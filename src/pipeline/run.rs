@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use web_time::Instant;
 
 use super::{Head, PipelineError, PredictError, Predictor, Progress, Settings, Stage, TimeLeft};
-use crate::tiling::{Fuser, Plan};
+use crate::tiling::{Fused, Fuser, Plan, TilingError, Window};
 
 /// Answers that may wait for an earlier one, per patch in flight, before no more patches are handed out. Bounds
 /// memory when one patch hangs.
@@ -23,6 +23,8 @@ pub struct Segmentation {
     /// Weighted variance of the votes of every voxel, if [`Settings::variance`] asked for it; 0 outside the
     /// foreground.
     pub variance: Option<Vec<f32>>,
+    /// The same votes fused by the other windows, if [`Settings::compare_windows`] asked for it.
+    pub others: Vec<(Window, Fused)>,
     /// Patches predicted, rotations counted.
     pub patches: usize,
     /// Things a person should know about the result, one sentence each.
@@ -45,6 +47,8 @@ pub struct Run<H> {
     settings: Settings,
     plan: Plan,
     fuser: Fuser,
+    /// Fusers of the other windows, which hear the same votes.
+    others: Vec<(Window, Fuser)>,
     /// Patches that have voted: all before this one.
     fused: usize,
     /// Answers that came before that of an earlier patch.
@@ -62,15 +66,24 @@ impl<H: Deref<Target = Head>> Run<H> {
     pub fn new(head: H, settings: &Settings) -> Result<Self, PipelineError> {
         let shape = head.grid().shape;
         let plan = Plan::new(shape, settings.patch, settings.overlap)?.within(head.foreground())?;
-        let mut fuser = Fuser::new(shape, &settings.window.weights(settings.patch))?;
-        if settings.variance {
-            fuser = fuser.with_variance();
-        }
+        let fuser = |window: Window| -> Result<Fuser, TilingError> {
+            let fuser = Fuser::new(shape, &window.weights(settings.patch))?;
+            Ok(if settings.variance {
+                fuser.with_variance()
+            } else {
+                fuser
+            })
+        };
+        let others = settings
+            .other_windows()
+            .map(|window| Ok((window, fuser(window)?)))
+            .collect::<Result<_, TilingError>>()?;
         Ok(Self {
             head,
             settings: settings.clone(),
             plan,
-            fuser,
+            fuser: fuser(settings.window)?,
+            others,
             fused: 0,
             waiting: BTreeMap::new(),
             judged: 0,
@@ -169,18 +182,27 @@ impl<H: Deref<Target = Head>> Run<H> {
         if done < total {
             return Err(PipelineError::Unfinished { done, total });
         }
-        let mut fused = self.fuser.finish();
-        let outside = |values: &mut Vec<f32>| {
-            for (value, &inside) in values.iter_mut().zip(self.head.foreground()) {
-                if !inside {
-                    *value = 0.0;
+        let foreground = self.head.foreground();
+        let close = |fuser: Fuser| {
+            let mut fused = fuser.finish();
+            for values in [Some(&mut fused.probability), fused.variance.as_mut()]
+                .into_iter()
+                .flatten()
+            {
+                for (value, &inside) in values.iter_mut().zip(foreground) {
+                    if !inside {
+                        *value = 0.0;
+                    }
                 }
             }
+            fused
         };
-        outside(&mut fused.probability);
-        if let Some(variance) = &mut fused.variance {
-            outside(variance);
-        }
+        let fused = close(self.fuser);
+        let others = self
+            .others
+            .into_iter()
+            .map(|(window, fuser)| (window, close(fuser)))
+            .collect();
         let mut notes = Vec::new();
         if self.judged > 0 && self.flat == self.judged {
             notes.push(format!(
@@ -192,6 +214,7 @@ impl<H: Deref<Target = Head>> Run<H> {
         Ok(Segmentation {
             probability: fused.probability,
             variance: fused.variance,
+            others,
             patches: total,
             notes,
         })
@@ -212,8 +235,11 @@ impl<H: Deref<Target = Head>> Run<H> {
         let turns = self.settings.orientations();
         while let Some(mut answer) = self.waiting.remove(&self.fused) {
             turns[self.fused % turns.len()].apply(&mut answer, self.settings.patch);
-            self.fuser
-                .add(self.plan.origins()[self.fused / turns.len()], &answer)?;
+            let origin = self.plan.origins()[self.fused / turns.len()];
+            self.fuser.add(origin, &answer)?;
+            for (_, fuser) in &mut self.others {
+                fuser.add(origin, &answer)?;
+            }
             self.fused += 1;
         }
         Ok(())

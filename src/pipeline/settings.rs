@@ -18,6 +18,9 @@ pub struct Settings {
     /// Also keep how much the votes of each voxel disagree (4 bytes a voxel more).
     #[serde(default)]
     pub variance: bool,
+    /// Fuse the same votes by every window side by side, to compare them (8 to 12 bytes a voxel and window more).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compare_windows: bool,
 }
 
 impl Default for Settings {
@@ -30,11 +33,18 @@ impl Default for Settings {
             window: Window::Bspline,
             rotations: false,
             variance: false,
+            compare_windows: false,
         }
     }
 }
 
 impl Settings {
+    /// The windows beside [`Settings::window`] by which the votes are fused, too.
+    pub fn other_windows(&self) -> impl Iterator<Item = Window> {
+        let others = Window::ALL.into_iter().filter(|window| *window != self.window);
+        others.filter(|_| self.compare_windows)
+    }
+
     /// The orientations in which every patch is predicted.
     #[must_use]
     pub fn orientations(&self) -> &'static [Rotation] {

@@ -5,16 +5,20 @@
 //!
 //! Arrays are x fastest. A patch is `channels * side^3` values, channel slowest.
 
+pub mod cover;
 pub mod fuse;
 mod patch;
 mod plan;
 mod rotation;
+pub mod seam;
 mod window;
 
+pub use cover::{Cover, cover};
 pub use fuse::{Fused, Fuser};
 pub use patch::extract;
 pub use plan::{MAX_TILES, Plan};
 pub use rotation::Rotation;
+pub use seam::{Jumps, Seams, seams};
 pub use window::{Weights, Window};
 
 /// Why a volume cannot be tiled or a prediction cannot be fused.

@@ -10,6 +10,7 @@ pub mod intensity;
 pub mod nifti;
 mod orientation;
 pub mod resample;
+pub mod slice;
 
 pub use check::{VOXEL_EDGES, check, mask_labels};
 pub use error::VolumeError;

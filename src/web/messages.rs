@@ -59,6 +59,9 @@ pub struct SegmentSettings {
     pub patch: Option<usize>,
     /// Average over the identity and three 180-degree rotations.
     pub rotations: bool,
+    /// Fuse by every window side by side, to compare them.
+    #[serde(default)]
+    pub compare_windows: bool,
 }
 
 /// A scan in words and numbers for a person. Never holds voxels.

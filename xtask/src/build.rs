@@ -10,6 +10,8 @@ use crate::{bundle, licences, programs, shell, sizes, system};
 pub(crate) struct Options {
     /// Leave out wasm-opt: sooner done, larger and slower.
     pub(crate) fast: bool,
+    /// Build page and desk alone; the engines stay as they were built last.
+    pub(crate) page: bool,
     /// Make today's sizes the size gates.
     pub(crate) accept_sizes: bool,
 }
@@ -23,7 +25,15 @@ pub(crate) struct Report {
 /// Builds `dist/` and prints its sizes.
 pub(crate) fn dist(paths: &Paths, options: Options) -> Result<Report> {
     let node_packages = system::node_packages(paths)?;
-    let (programs, messages) = programs::build(paths, &node_packages, &programs::PROGRAMS, options.fast)?;
+    let (old, new): (Vec<_>, Vec<_>) = programs::PROGRAMS
+        .iter()
+        .partition(|program| options.page && program.name.starts_with("engine"));
+    let mut programs = old
+        .into_iter()
+        .map(|program| programs::last_built(paths, program))
+        .collect::<Result<Vec<_>>>()?;
+    let (built, messages) = programs::build(paths, &node_packages, new, options.fast)?;
+    programs.extend(built);
     let bundle = bundle::bundle(paths, &node_packages, &programs, |bundle| {
         licences::page(paths, bundle)
     })?;

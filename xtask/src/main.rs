@@ -29,6 +29,7 @@ const HELP: &str = "\
     --fast            leave out wasm-opt (sooner done, slower page)
 ./dev build   build the page into dist/
     --fast            leave out wasm-opt
+    --page            page and desk alone; the engines stay as they were built last
     --accept-sizes    make today's sizes the gates of xtask/size-gates.json
 ./dev test    run every check and test
     --quick           only those that need neither the network code nor a browser
@@ -63,6 +64,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             for word in words {
                 match word {
                     "--fast" => options.fast = true,
+                    "--page" => options.page = true,
                     "--accept-sizes" => options.accept_sizes = true,
                     _ => bail!("`./dev build` does not know `{word}`; see `./dev help`"),
                 }

@@ -119,6 +119,29 @@ pub(crate) struct Built<'a> {
     pub(crate) wasm: PathBuf,
 }
 
+/// A program as it was built last, whatever the source is now.
+pub(crate) fn last_built<'a>(paths: &Paths, program: &'a Program) -> Result<Built<'a>> {
+    let newest = |prefix: String| -> Result<PathBuf> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(paths.steps())? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                entries.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        let (_, path) = entries
+            .into_iter()
+            .max()
+            .with_context(|| format!("{} was not built yet; run `./dev build`", program.name))?;
+        Ok(path)
+    };
+    Ok(Built {
+        program,
+        bound: newest(format!("{}-bound-", program.name))?,
+        wasm: newest(format!("{}-opt-", program.name))?,
+    })
+}
+
 /// Compiles, binds and (unless `fast`) optimises all programs. The messages are those of the compiler.
 pub(crate) fn build<'a>(
     paths: &Paths,

@@ -86,6 +86,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             window: Window::Bspline,
             rotations: false,
             variance: false,
+            compare_windows: false,
         };
         let mut scored = Vec::new();
         for case in &group.cases {

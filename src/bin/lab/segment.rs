@@ -94,6 +94,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         },
         rotations: args.tta,
         variance: true,
+        compare_windows: false,
     };
     card.config.check_side(settings.patch)?;
     let result = pollster::block_on(segment(&prepared.head, &engine, &settings, tell))?;

@@ -373,6 +373,7 @@ mod tests {
         let segmentation = Segmentation {
             probability: conformed.data,
             variance: None,
+            others: Vec::new(),
             patches: 8,
             notes: Vec::new(),
         };

@@ -95,6 +95,7 @@ mod tests {
             window: "bspline".into(),
             patch: None,
             rotations: false,
+            compare_windows: false,
         }
     }
 

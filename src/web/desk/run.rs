@@ -223,6 +223,7 @@ impl Desk {
             window: asked.window.parse::<Window>().map_err(|e| e.to_string())?,
             rotations: asked.rotations,
             variance: true,
+            compare_windows: asked.compare_windows,
         };
         stage(Stage::Preparing);
         // A cancel that is on its way comes before the desk is deaf for a while.

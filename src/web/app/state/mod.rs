@@ -528,6 +528,7 @@ impl Default for State {
                 window: "bspline".into(),
                 patch: None,
                 rotations: false,
+                compare_windows: false,
             },
             plan: Planning::default(),
             run: Run::default(),
