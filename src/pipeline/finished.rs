@@ -2,6 +2,8 @@
 //!
 //! Page and `lab` both save through [`Finished::file`], so that one scan gives the same files in both.
 
+use std::rc::Rc;
+
 use super::archive::{self, ArchiveError};
 use super::compare::{CompareError, Comparer, Comparison, Reference};
 use super::mask::{self, Cut, Mask};
@@ -63,7 +65,7 @@ pub struct Finished {
     header: Header,
     record: Record,
     patches: usize,
-    probability: Volume,
+    probability: Rc<Volume>,
     /// Standard deviation of the votes, if the run kept it.
     disagreement: Option<Vec<f32>>,
     cut: Cut,
@@ -101,7 +103,7 @@ impl Finished {
             header: prepared.native.clone(),
             record,
             patches: segmentation.patches,
-            probability: prepared.restore(segmentation.probability)?,
+            probability: Rc::new(prepared.restore(segmentation.probability)?),
             disagreement,
             cut: Cut::default(),
             mask: Mask {
@@ -182,7 +184,7 @@ impl Finished {
 
     /// Lesion probability.
     #[must_use]
-    pub fn probability(&self) -> &Volume {
+    pub fn probability(&self) -> &Rc<Volume> {
         &self.probability
     }
 

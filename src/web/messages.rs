@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::pipeline::names::Output;
 use crate::pipeline::{Comparison, Lesion};
 use crate::volume::components::Connectivity;
+use crate::web::studies::{Kin, Look, MemberCurves, Seen};
 
 /// Which input a file is meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,6 +119,16 @@ pub enum ToDesk {
         #[serde(default = "eighteen")]
         connectivity: Connectivity,
     },
+    /// Run these networks over the open case, those whose maps are not kept from before ([`FromDesk::Family`]). The result
+    /// stays. The settings' own model does not matter.
+    Family {
+        /// How to run them.
+        settings: SegmentSettings,
+        /// The networks, in the order of their betas.
+        members: Vec<Kin>,
+    },
+    /// Draw something ([`FromDesk::Seen`]).
+    Look(Look),
     /// Make a file of a result ([`FromDesk::Saved`]).
     Save(Output),
     /// Hand the last cut over as a mask for training ([`FromDesk::HandedOver`]).
@@ -239,6 +250,13 @@ pub enum FromDesk {
     },
     /// Answer to [`ToDesk::Cut`]. `buffers[0]`: one `u8` a voxel (0 or 1) in the FLAIR's storage order.
     Mask(MaskSummary),
+    /// The newest run was fused by every window: there is something to look at.
+    Fused,
+    /// The family's curves, in the order of its members; once all have run, and again when the reference changes or lesions
+    /// have been counted.
+    Family(Vec<MemberCurves>),
+    /// Answer to [`ToDesk::Look`]; buffers as [`Seen`] says.
+    Seen(Box<Seen>),
     /// A file was made. `buffers[0]` holds its bytes.
     Saved {
         /// Its BIDS-like name.

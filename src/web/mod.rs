@@ -8,3 +8,4 @@ pub mod desk;
 #[cfg(feature = "net")]
 pub mod engine;
 pub mod messages;
+pub mod studies;

@@ -8,8 +8,12 @@
 
 use std::fmt::{Display, Write};
 
-use super::explore::Point;
-use super::state::{Link, Sample};
+use super::explore::{Point, layer_key, layer_of};
+use super::state::{Link, Sample, With};
+use crate::pipeline::fusion::Layer;
+use crate::tiling::Window;
+use crate::volume::components::Connectivity;
+use crate::web::messages::EngineKind;
 
 /// The views that the header leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -52,6 +56,58 @@ impl View {
     }
 }
 
+/// The parts of [`View::Explore`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Topic {
+    /// The loss on paper.
+    #[default]
+    Paper,
+    /// A family of networks on a scan.
+    Scan,
+    /// How patches are fused.
+    Fusion,
+}
+
+impl Topic {
+    /// In the order in which they are offered.
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Scan, Self::Fusion];
+
+    /// Its name on the page.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Paper => "Loss on paper",
+            Self::Scan => "Beta on a scan",
+            Self::Fusion => "Fusion",
+        }
+    }
+
+    /// Its name in the address.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Paper => "explore",
+            Self::Scan => "explore/scan",
+            Self::Fusion => "explore/fusion",
+        }
+    }
+}
+
+/// What of a study goes into the address.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct StudyLink {
+    /// Scan and settings.
+    pub link: Link,
+    /// The member on show, by its place.
+    pub member: Option<usize>,
+    /// What it is compared with.
+    pub with: Option<With>,
+    /// The layer on show.
+    pub layer: Option<Layer>,
+    /// The window that is drawn.
+    pub drawn: Option<Window>,
+}
+
 /// What an address asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Address {
@@ -61,6 +117,8 @@ pub enum Address {
     Finetune,
     /// [`View::Explore`] at this point.
     Explore(Point),
+    /// [`View::Explore`] with a scan.
+    Study(Topic, StudyLink),
     /// [`View::About`].
     About,
 }
@@ -76,6 +134,8 @@ impl Address {
             "" | "segment" => Some(Self::Segment(fields.link())),
             "finetune" => Some(Self::Finetune),
             "explore" | "explore/paper" => Some(Self::Explore(fields.point())),
+            "explore/scan" => Some(Self::Study(Topic::Scan, fields.study())),
+            "explore/fusion" => Some(Self::Study(Topic::Fusion, fields.study())),
             "about" => Some(Self::About),
             _ => None,
         }
@@ -87,7 +147,7 @@ impl Address {
         match self {
             Self::Segment(_) => View::Segment,
             Self::Finetune => View::Finetune,
-            Self::Explore(_) => View::Explore,
+            Self::Explore(_) | Self::Study(..) => View::Explore,
             Self::About => View::About,
         }
     }
@@ -95,8 +155,13 @@ impl Address {
     /// The hash, with its `#`.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mut to = Writer(format!("#{}", self.view().name()), '?');
+        let name = match self {
+            Self::Study(topic, _) => topic.name(),
+            _ => self.view().name(),
+        };
+        let mut to = Writer(format!("#{name}"), '?');
         match self {
+            Self::Study(_, study) => to.study(study),
             Self::Segment(link) => to.link(link),
             Self::Explore(point) => to.point(point),
             Self::Finetune | Self::About => {}
@@ -152,6 +217,31 @@ impl Fields<'_> {
             rotations: self.text("rotations") == Some("1"),
             threshold: self.number("threshold", 0.01, 0.99).map(|value| value as f32),
             min_lesion_mm3: self.number("smallest", 0.0, 1e5),
+            connectivity: match self.text("connectivity") {
+                Some("6") => Some(Connectivity::Six),
+                Some("18") => Some(Connectivity::Eighteen),
+                Some("26") => Some(Connectivity::TwentySix),
+                _ => None,
+            },
+            engine: match self.text("engine") {
+                Some("cpu") => Some(EngineKind::Cpu),
+                Some("webgpu") => Some(EngineKind::WebGpu),
+                _ => None,
+            },
+        }
+    }
+
+    fn study(&self) -> StudyLink {
+        let whole = |text: &str| text.parse::<usize>().ok().filter(|at| *at < 100);
+        StudyLink {
+            link: self.link(),
+            member: self.text("member").and_then(whole),
+            with: match self.text("with") {
+                Some("reference") => Some(With::Reference),
+                other => other.and_then(whole).map(With::Member),
+            },
+            layer: self.text("layer").and_then(layer_of),
+            drawn: self.text("drawn").and_then(|name| name.parse().ok()),
         }
     }
 
@@ -202,6 +292,28 @@ impl Writer {
         self.some("rotations", link.rotations.then_some(1));
         self.some("threshold", link.threshold);
         self.some("smallest", link.min_lesion_mm3);
+        self.some("connectivity", link.connectivity.map(u8::from));
+        self.some(
+            "engine",
+            link.engine.map(|engine| match engine {
+                EngineKind::Cpu => "cpu",
+                EngineKind::WebGpu => "webgpu",
+            }),
+        );
+    }
+
+    fn study(&mut self, study: &StudyLink) {
+        self.link(&study.link);
+        self.some("member", study.member);
+        self.some(
+            "with",
+            study.with.map(|with| match with {
+                With::Reference => "reference".to_owned(),
+                With::Member(at) => at.to_string(),
+            }),
+        );
+        self.some("layer", study.layer.map(layer_key));
+        self.some("drawn", study.drawn);
     }
 
     fn point(&mut self, point: &Point) {
@@ -274,8 +386,22 @@ mod tests {
             rotations: bool,
             threshold in prop::option::of(0.01_f32..0.99),
             min_lesion_mm3 in prop::option::of(0.0..100.0),
+            connectivity in prop::option::of(prop::sample::select(vec![Connectivity::Six, Connectivity::Eighteen, Connectivity::TwentySix])),
+            engine in prop::option::of(prop::sample::select(vec![EngineKind::Cpu, EngineKind::WebGpu])),
         ) -> Link {
-            Link { sample, result, network, overlap, window, patch, rotations, threshold, min_lesion_mm3 }
+            Link { sample, result, network, overlap, window, patch, rotations, threshold, min_lesion_mm3, connectivity, engine }
+        }
+    }
+
+    prop_compose! {
+        fn studies()(
+            link in links(),
+            member in prop::option::of(0_usize..100),
+            with in prop::option::of(prop::sample::select(vec![With::Reference, With::Member(0), With::Member(3)])),
+            layer in prop::option::of(prop::sample::select(vec![Layer::Votes, Layer::Weights, Layer::Probability, Layer::Disagreement])),
+            drawn in prop::option::of(prop::sample::select(&Window::ALL[..])),
+        ) -> StudyLink {
+            StudyLink { link, member, with, layer, drawn }
         }
     }
 
@@ -293,8 +419,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_link_leads_back_to_what_it_was_made_of(link in links(), point in points()) {
-            for address in [Address::Segment(link.clone()), Address::Explore(point)] {
+        fn a_link_leads_back_to_what_it_was_made_of(link in links(), point in points(), study in studies()) {
+            let scan = Address::Study(Topic::Scan, study.clone());
+            for address in [Address::Segment(link), Address::Explore(point), scan, Address::Study(Topic::Fusion, study)] {
                 prop_assert_eq!(Address::read(&address.hash()), Some(address));
             }
         }

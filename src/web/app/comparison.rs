@@ -275,13 +275,13 @@ fn three(value: Option<f64>) -> String {
 }
 
 /// The point of a curve nearest to a place.
-fn nearest(curve: &[PrPoint], [recall, precision]: [f64; 2]) -> Option<PrPoint> {
+pub(super) fn nearest(curve: &[PrPoint], [recall, precision]: [f64; 2]) -> Option<PrPoint> {
     let away = |point: &PrPoint| (point.recall - recall).powi(2) + (point.precision - precision).powi(2);
     curve.iter().copied().min_by(|a, b| away(a).total_cmp(&away(b)))
 }
 
 /// The point of a curve whose threshold is nearest.
-fn at_threshold(curve: &[PrPoint], threshold: f32) -> Option<PrPoint> {
+pub(super) fn at_threshold(curve: &[PrPoint], threshold: f32) -> Option<PrPoint> {
     let away = |point: &PrPoint| (point.threshold - threshold).abs();
     curve.iter().copied().min_by(|a, b| away(a).total_cmp(&away(b)))
 }

@@ -53,12 +53,13 @@ struct Card {
     #[serde(alias = "description")]
     summary: Option<String>,
     threshold: Option<f32>,
+    beta: Option<f64>,
     #[serde(default)]
     default: bool,
     #[serde(default)]
     weights: Weights,
-    #[serde(default)]
-    training: Training,
+    /// `null` where a network was not trained.
+    training: Option<Training>,
     #[serde(default)]
     held_out: Vec<Figure>,
     #[serde(default)]
@@ -79,6 +80,19 @@ struct Weights {
 #[derive(Deserialize, Default)]
 struct Training {
     labelled_patients: Option<Vec<serde::de::IgnoredAny>>,
+    #[serde(default)]
+    config: TrainingConfig,
+}
+
+#[derive(Deserialize, Default)]
+struct TrainingConfig {
+    #[serde(default)]
+    loss: Loss,
+}
+
+#[derive(Deserialize, Default)]
+struct Loss {
+    beta: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -89,8 +103,10 @@ struct Figure {
 impl Card {
     /// What it says to people.
     fn about(self) -> ModelCard {
+        let training = self.training.unwrap_or_default();
         ModelCard {
-            patients: self.training.labelled_patients.map(|patients| patients.len()),
+            beta: training.config.loss.beta.or(self.beta),
+            patients: training.labelled_patients.map(|patients| patients.len()),
             parameters: self.weights.parameters,
             sha256: self.weights.sha256,
             held_out: self.held_out.into_iter().map(|figure| figure.text).collect(),

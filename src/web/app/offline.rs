@@ -6,7 +6,8 @@ use yew::prelude::*;
 #[wasm_bindgen(module = "/www/offline.js")]
 extern "C" {
     fn keep(tell: &Closure<dyn FnMut(String)>);
-    fn update();
+    #[wasm_bindgen(catch)]
+    fn update() -> Result<(), JsValue>;
 }
 
 /// Whether the page is kept in the browser.
@@ -87,7 +88,7 @@ pub(super) fn UpdateNotice(props: &UpdateProps) -> Html {
     html! {
         <aside class="update" aria-label="Update">
             <p>{ "There is a new version of this page. Scans and results that are open must be opened again after reloading." }</p>
-            <button type="button" class="primary" onclick={|_: MouseEvent| update()}>{ "Reload now" }</button>
+            <button type="button" class="primary" onclick={|_: MouseEvent| drop(update())}>{ "Reload now" }</button>
             <button type="button" onclick={move |_: MouseEvent| later.set(true)}>{ "Later" }</button>
         </aside>
     }

@@ -16,10 +16,10 @@ use web_sys::{File, HtmlCanvasElement};
 use yew::prelude::*;
 
 use super::about::About;
-use super::address::View;
+use super::address::{Topic, View};
 use super::comparison::ComparisonPanel;
 use super::desk::{DeskLink, Event as DeskEvent};
-use super::explore::{Paper, Point};
+use super::explore::{Fusion, OnAScan, Paper, Pixels, Point, Topics};
 use super::finetune::{Finetune, Handed};
 use super::header::Header;
 use super::lesions::LesionTable;
@@ -88,6 +88,10 @@ pub(super) struct Page {
     files: HashMap<u32, File>,
     last_file: u32,
     view: View,
+    /// The part of "Explore" on show, or shown last.
+    topic: Topic,
+    /// The newest pictures for it.
+    pixels: Option<Rc<Pixels>>,
     /// Where the drawings of the loss stand.
     point: Point,
     /// Writes the address when the state has been still for a while.
@@ -136,6 +140,8 @@ impl Component for Page {
             files: HashMap::new(),
             last_file: 0,
             view: View::default(),
+            topic: Topic::default(),
+            pixels: None,
             point: Point::default(),
             write_address: None,
             theme: Theme::remembered(),
@@ -286,7 +292,7 @@ impl Component for Page {
                     />
                 }
                 if self.view == View::Explore {
-                    <Paper point={self.point} moved={link.callback(Msg::Drawn)} />
+                    { self.explore(ctx, &act) }
                 }
                 if self.view == View::About {
                     <About models={state.models.clone()} offline={self.offline} />
@@ -320,6 +326,24 @@ impl Component for Page {
 }
 
 impl Page {
+    fn explore(&self, ctx: &Context<Self>, act: &Callback<Action>) -> Html {
+        let panel = PanelProps {
+            state: self.state.clone(),
+            act: act.clone(),
+        };
+        let addresses = Topic::ALL.map(|topic| (topic, self.explored(topic).hash()));
+        html! {
+            <main id="content" class="explore" tabindex="-1">
+                <Topics topic={self.topic} addresses={addresses.to_vec()} />
+                { match self.topic {
+                    Topic::Paper => html! { <Paper point={self.point} moved={ctx.link().callback(Msg::Drawn)} /> },
+                    Topic::Scan => html! { <OnAScan {panel} pixels={self.pixels.clone()} /> },
+                    Topic::Fusion => html! { <Fusion {panel} pixels={self.pixels.clone()} /> },
+                } }
+            </main>
+        }
+    }
+
     /// Takes a step and does what it asks for; `buffers` came with the desk's message, if that is what it was.
     fn act(&mut self, ctx: &Context<Self>, action: Action, buffers: &[ArrayBuffer]) {
         let effects = Rc::make_mut(&mut self.state).step(action);

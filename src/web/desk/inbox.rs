@@ -30,25 +30,29 @@ impl<F> Default for Inbox<F> {
 impl<F> Inbox<F> {
     /// Takes a message in.
     ///
-    /// Of several cuts or plans that wait only the last is of use (a slider sends dozens a second); a change of the
+    /// Of several cuts, plans or looks that wait only the last is of use (a slider sends dozens a second); a change of the
     /// case or a cancel makes waiting runs pointless. [`ToDesk::Cancel`] itself waits in line only to be answered.
     pub fn put(&mut self, message: ToDesk, beside: F) -> Effect {
         let superseded = |old: &ToDesk| match &message {
             ToDesk::Cut { .. } => matches!(old, ToDesk::Cut { .. }),
             ToDesk::Plan(_) => matches!(old, ToDesk::Plan(_)),
-            ToDesk::Segment(_) | ToDesk::Cancel => matches!(old, ToDesk::Segment(_)),
-            ToDesk::Open { slot } | ToDesk::Clear { slot } => {
-                matches!(old, ToDesk::Segment(_)) || opens(old) == Some(*slot)
-            }
+            ToDesk::Segment(_) | ToDesk::Family { .. } | ToDesk::Cancel => runs(old),
+            ToDesk::Open { slot } | ToDesk::Clear { slot } => runs(old) || opens(old) == Some(*slot),
+            ToDesk::Look(_) => matches!(old, ToDesk::Look(_)),
             ToDesk::Reference { .. } | ToDesk::ClearReference => matches!(old, ToDesk::Reference { .. }),
             ToDesk::Save(_) | ToDesk::HandOver | ToDesk::Correct | ToDesk::Tune(_) => false,
         };
         self.queue.retain(|(old, _)| !superseded(old));
         let effect = match &message {
-            ToDesk::Cancel | ToDesk::Segment(_) | ToDesk::Open { .. } | ToDesk::Clear { .. } => Effect::Stop,
+            ToDesk::Cancel
+            | ToDesk::Segment(_)
+            | ToDesk::Family { .. }
+            | ToDesk::Open { .. }
+            | ToDesk::Clear { .. } => Effect::Stop,
             ToDesk::Cut { .. }
             | ToDesk::Plan(_)
             | ToDesk::Save(_)
+            | ToDesk::Look(_)
             | ToDesk::Reference { .. }
             | ToDesk::ClearReference
             | ToDesk::HandOver
@@ -67,10 +71,20 @@ impl<F> Inbox<F> {
             .any(|(message, _)| matches!(message, ToDesk::Cut { .. }))
     }
 
+    /// True if anything waits.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// The next message.
     pub fn take(&mut self) -> Option<(ToDesk, F)> {
         self.queue.pop_front()
     }
+}
+
+fn runs(message: &ToDesk) -> bool {
+    matches!(message, ToDesk::Segment(_) | ToDesk::Family { .. })
 }
 
 fn opens(message: &ToDesk) -> Option<Slot> {

@@ -8,6 +8,7 @@ mod browser;
 pub mod case;
 pub mod choice;
 pub mod estimate;
+pub mod family;
 mod finetune;
 pub mod inbox;
 pub mod limits;
@@ -16,6 +17,7 @@ pub mod model;
 pub mod pool;
 mod run;
 mod store;
+mod study;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -174,6 +176,8 @@ impl Desk {
             ToDesk::Clear { slot } => self.case.borrow_mut().clear(slot),
             ToDesk::Plan(settings) => self.plan(settings, case),
             ToDesk::Segment(settings) => self.segment(settings, case),
+            ToDesk::Family { settings, members } => self.family(settings, members, case),
+            ToDesk::Look(look) => self.look(look, case).await,
             ToDesk::Cancel => self.say(case, FromDesk::Cancelled),
             ToDesk::Cut {
                 threshold,
@@ -200,8 +204,12 @@ impl Desk {
                 };
                 self.say(case, answer);
                 self.compare(case);
+                self.rank_family(case);
             }
-            ToDesk::ClearReference => self.case.borrow_mut().clear_reference(),
+            ToDesk::ClearReference => {
+                self.case.borrow_mut().clear_reference();
+                self.rank_family(case);
+            }
             ToDesk::Save(product) => {
                 let saved = self.case.borrow_mut().save(product);
                 match saved {

@@ -13,8 +13,9 @@ use super::choice::{Choice, Gpu, choose};
 use super::estimate::Workload;
 use super::pool::Event;
 use super::{Desk, LastCut, breathe, browser};
+use crate::pipeline::fusion::FusionStudy;
 use crate::pipeline::memory::estimate;
-use crate::pipeline::{self, Head, Predictor, Prepared, Record, Run, Settings, Stage, report};
+use crate::pipeline::{self, Head, Predictor, Prepared, Record, Run, Segmentation, Settings, Stage, report};
 use crate::tiling::{Plan as Tiles, Window};
 use crate::volume::components::Connectivity;
 use crate::web::channel;
@@ -35,13 +36,28 @@ const FIRST_CUT: LastCut = LastCut {
 };
 
 /// Everything that is decided before the first patch.
-struct Setup {
+pub(super) struct Setup {
     model: Rc<Model>,
     choice: Choice,
-    prepared: Rc<Prepared>,
-    settings: Settings,
+    pub(super) prepared: Rc<Prepared>,
+    pub(super) settings: Settings,
     team: Team,
     plan: Plan,
+}
+
+/// A run that has come to its end.
+pub(super) struct Computed {
+    pub(super) setup: Setup,
+    pub(super) segmentation: Segmentation,
+    /// Where the patches lay.
+    pub(super) tiles: Tiles,
+    /// Things a person should know, one sentence each.
+    pub(super) notes: Vec<String>,
+    /// When it started.
+    pub(super) start: Instant,
+    /// Seconds until the patches could be cut, and from then until they had voted.
+    pub(super) prepared_in: f64,
+    pub(super) segmented_in: f64,
 }
 
 impl Setup {
@@ -86,16 +102,26 @@ impl Desk {
 
     /// Starts a run beside the other work. What the run before left is dropped.
     pub(super) fn segment(self: &Rc<Self>, asked: SegmentSettings, case: Option<u32>) {
+        self.case.borrow_mut().drop_result();
+        self.start(case, |desk| async move { desk.run(&asked, case).await });
+    }
+
+    /// Ends the run in progress, if there is one, and starts another.
+    pub(super) fn start<F: Future<Output = Result<(), String>> + 'static>(
+        self: &Rc<Self>,
+        case: Option<u32>,
+        work: impl FnOnce(Rc<Self>) -> F,
+    ) {
         self.stop();
         // Word on an older plan would only confuse from now on.
         self.plans.set(self.plans.get() + 1);
-        self.case.borrow_mut().drop_result();
         let (stop, registration) = AbortHandle::new_pair();
         *self.stop.borrow_mut() = Some(stop);
         let desk = self.clone();
         desk.runs.set(desk.runs.get() + 1);
+        let work = work(desk.clone());
         spawn_local(async move {
-            let end = Abortable::new(desk.run(&asked, case), registration).await;
+            let end = Abortable::new(work, registration).await;
             desk.runs.set(desk.runs.get() - 1);
             if let Ok(Err(problem)) = end {
                 desk.fail(case, &problem);
@@ -104,9 +130,89 @@ impl Desk {
         });
     }
 
-    async fn run(self: &Rc<Self>, asked: &SegmentSettings, case: Option<u32>) -> Result<(), String> {
-        let start = Instant::now();
+    /// The settings of a run, as the pipeline knows them.
+    pub(super) async fn settings_of(
+        self: &Rc<Self>,
+        asked: &SegmentSettings,
+        case: Option<u32>,
+    ) -> Result<Settings, String> {
         let stage = |stage| self.say(case, progress(pipeline::Progress::of(stage), None));
+        Ok(self.setup(asked, stage).await?.settings)
+    }
+
+    async fn run(self: &Rc<Self>, asked: &SegmentSettings, case: Option<u32>) -> Result<(), String> {
+        let Computed {
+            setup,
+            mut segmentation,
+            tiles,
+            notes,
+            start,
+            prepared_in,
+            segmented_in,
+        } = self.compute(asked, case, None).await?;
+        let (plan, prepared) = (setup.plan, setup.prepared);
+        let record = Record {
+            model: setup.model.in_report(),
+            engine: match plan.engine {
+                EngineKind::Cpu => format!("CPU, workers in a browser: {}", plan.workers),
+                EngineKind::WebGpu => "WebGPU in a browser".to_owned(),
+            },
+            settings: setup.settings.clone(),
+            notes: notes.clone(),
+            timings: report::Timings {
+                prepare: prepared_in,
+                segment: segmented_in,
+                finish: start.elapsed().as_secs_f64() - prepared_in - segmented_in,
+            },
+        };
+        let fusion = if setup.settings.compare_windows {
+            breathe().await;
+            let study = FusionStudy::new(&prepared.head, tiles, &setup.settings, &mut segmentation);
+            Some(study.map_err(|e| e.to_string())?)
+        } else {
+            None
+        };
+        let compared = fusion.is_some();
+        let file = {
+            let mut open = self.case.borrow_mut();
+            open.fusion = fusion;
+            open.finish(&prepared, segmentation, record)
+                .map_err(|e| e.to_string())?
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        self.hand_over(
+            case,
+            FromDesk::Segmented { plan, seconds, notes },
+            channel::bytes_out(&file),
+        );
+        let first = LastCut {
+            threshold: setup.model.card.threshold().unwrap_or(FIRST_CUT.threshold),
+            ..FIRST_CUT
+        };
+        self.cut(case, self.cut.get().unwrap_or(first));
+        if compared {
+            self.say(case, FromDesk::Fused);
+        }
+        self.compare(case);
+        Ok(())
+    }
+
+    /// Runs a network over the open case. `which` says which of several it is.
+    pub(super) async fn compute(
+        self: &Rc<Self>,
+        asked: &SegmentSettings,
+        case: Option<u32>,
+        which: Option<String>,
+    ) -> Result<Computed, String> {
+        let start = Instant::now();
+        let tell = |now: pipeline::Progress, guess| {
+            let mut said = progress(now, guess);
+            if let (FromDesk::Progress(now), Some(which)) = (&mut said, &which) {
+                now.stage = format!("{}, {which}", now.stage);
+            }
+            self.say(case, said);
+        };
+        let stage = |stage| tell(pipeline::Progress::of(stage), None);
         let mut setup = self.setup(asked, stage).await?;
         let prepared_in = start.elapsed().as_secs_f64();
         let pool = self.bench.pool(&setup.model, setup.team);
@@ -137,7 +243,7 @@ impl Desk {
                 .advance(&*pool, |now| {
                     let left = now.total - now.done;
                     let guess = self.timings.borrow().seconds(&workload, left, pool.parallelism());
-                    self.say(case, progress(now, guess));
+                    tell(now, guess);
                     ControlFlow::Continue(())
                 })
                 .await;
@@ -153,11 +259,12 @@ impl Desk {
         stage(Stage::Fusing);
         breathe().await;
         let segmented_in = start.elapsed().as_secs_f64() - prepared_in;
-        let done = run.finish().map_err(|e| e.to_string())?;
+        let tiles = run.plan().clone();
+        let segmentation = run.finish().map_err(|e| e.to_string())?;
         let mut notes = prepared.notes.clone();
         notes.extend(setup.choice.warning.take());
-        notes.extend(done.notes.clone());
-        let mut plan = setup.plan;
+        notes.extend(segmentation.notes.clone());
+        let plan = &mut setup.plan;
         if plan.engine != pool.kind() {
             plan.engine = pool.kind();
             plan.workers = pool.parallelism();
@@ -166,38 +273,15 @@ impl Desk {
                 pool.gpu_failed().unwrap_or_default()
             );
         }
-        let record = Record {
-            model: setup.model.in_report(),
-            engine: match plan.engine {
-                EngineKind::Cpu => format!("CPU, workers in a browser: {}", plan.workers),
-                EngineKind::WebGpu => "WebGPU in a browser".to_owned(),
-            },
-            settings: setup.settings.clone(),
-            notes: notes.clone(),
-            timings: report::Timings {
-                prepare: prepared_in,
-                segment: segmented_in,
-                finish: start.elapsed().as_secs_f64() - prepared_in - segmented_in,
-            },
-        };
-        let file = self
-            .case
-            .borrow_mut()
-            .finish(&prepared, done, record)
-            .map_err(|e| e.to_string())?;
-        let seconds = start.elapsed().as_secs_f64();
-        self.hand_over(
-            case,
-            FromDesk::Segmented { plan, seconds, notes },
-            channel::bytes_out(&file),
-        );
-        let first = LastCut {
-            threshold: setup.model.card.threshold().unwrap_or(FIRST_CUT.threshold),
-            ..FIRST_CUT
-        };
-        self.cut(case, self.cut.get().unwrap_or(first));
-        self.compare(case);
-        Ok(())
+        Ok(Computed {
+            setup,
+            segmentation,
+            tiles,
+            notes,
+            start,
+            prepared_in,
+            segmented_in,
+        })
     }
 
     /// Loads the model, looks at the GPU, prepares the case and counts the patches.

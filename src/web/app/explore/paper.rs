@@ -26,7 +26,7 @@ pub(in crate::web::app) fn Paper(props: &PaperProps) -> Html {
         moved: moved.clone(),
     };
     html! {
-        <main id="content" class="explore" tabindex="-1">
+        <>
             <div class="intro">
                 <h2>{ "The loss on paper" }</h2>
                 <p>
@@ -44,7 +44,7 @@ pub(in crate::web::app) fn Paper(props: &PaperProps) -> Html {
             <Weights ..drawing.clone() />
             <Pulls ..drawing />
             <Formulas />
-        </main>
+        </>
     }
 }
 

@@ -4,8 +4,8 @@ use gloo_timers::callback::Timeout;
 use yew::prelude::*;
 
 use super::{Msg, Page};
-use crate::web::app::address::{Address, View};
-use crate::web::app::state::{Action, Link};
+use crate::web::app::address::{Address, Topic, View};
+use crate::web::app::state::{Action, Drawing, Link, StudyAction};
 
 /// Milliseconds for which the state must be still before it is written to the address: browsers allow only so many
 /// changes of it in a while, and a slider makes dozens a second.
@@ -17,18 +17,37 @@ impl Page {
         match view {
             View::Segment => Address::Segment(self.state.link()),
             View::Finetune => Address::Finetune,
-            View::Explore => Address::Explore(self.point),
+            View::Explore => self.explored(self.topic),
             View::About => Address::About,
         }
     }
 
     /// Shows what the address asks for.
+    /// The address of a part of "Explore" as things stand.
+    pub(super) fn explored(&self, topic: Topic) -> Address {
+        match drawing(topic) {
+            Some(drawing) => Address::Study(topic, self.state.study_link(drawing)),
+            None => Address::Explore(self.point),
+        }
+    }
+
+    /// Tells the state which drawing is on the screen.
+    fn show_drawing(&mut self, ctx: &Context<Self>) {
+        let drawing = drawing(self.topic).filter(|_| self.view == View::Explore);
+        self.act(ctx, Action::Study(StudyAction::Show(drawing)), &[]);
+    }
+
     pub(super) fn follow_address(&mut self, ctx: &Context<Self>) {
         let hash = web_sys::window().and_then(|window| window.location().hash().ok());
         let Some(wanted) = Address::read(&hash.unwrap_or_default()) else {
             return;
         };
         let view = wanted.view();
+        match &wanted {
+            Address::Explore(_) => self.topic = Topic::Paper,
+            Address::Study(topic, _) => self.topic = *topic,
+            _ => {}
+        }
         // What we wrote ourselves, and links that only change the view, say nothing new.
         let news = wanted != self.address(view);
         self.view = view;
@@ -36,8 +55,14 @@ impl Page {
         match wanted {
             Address::Segment(link) if news => self.act(ctx, Action::Follow(link), &[]),
             Address::Explore(point) => self.point = point,
-            Address::Segment(_) | Address::Finetune | Address::About => {}
+            Address::Study(topic, link) if news => {
+                if let Some(drawing) = drawing(topic) {
+                    self.act(ctx, Action::FollowStudy(drawing, link), &[]);
+                }
+            }
+            Address::Segment(_) | Address::Finetune | Address::Study(..) | Address::About => {}
         }
+        self.show_drawing(ctx);
     }
 
     pub(super) fn write_address_soon(&mut self, ctx: &Context<Self>) {
@@ -46,6 +71,15 @@ impl Page {
         self.write_address = Some(Timeout::new(ADDRESS_REST_MS, move || {
             link.send_message(Msg::WriteAddress);
         }));
+    }
+}
+
+/// What a part of "Explore" has the desk draw.
+fn drawing(topic: Topic) -> Option<Drawing> {
+    match topic {
+        Topic::Paper => None,
+        Topic::Scan => Some(Drawing::Family),
+        Topic::Fusion => Some(Drawing::Fusion),
     }
 }
 

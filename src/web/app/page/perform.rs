@@ -1,5 +1,7 @@
 //! Carrying out what the state machine asks for.
 
+use std::rc::Rc;
+
 use js_sys::{Array, ArrayBuffer, Promise};
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
@@ -8,6 +10,7 @@ use yew::prelude::*;
 use super::{Msg, Page};
 use crate::web::app::address::Address;
 use crate::web::app::desk::Event as DeskEvent;
+use crate::web::app::explore::Pixels;
 use crate::web::app::files;
 use crate::web::app::finetune::Handed;
 use crate::web::app::state::{Action, Effect, Window};
@@ -36,6 +39,7 @@ impl Page {
                 let done = ctx.link().callback(Msg::FetchedReference);
                 spawn_local(async move { done.emit(files::sample_reference(sample).await) });
             }
+            Effect::ShowPictures => self.pixels = Pixels::of(buffers).map(Rc::new),
             Effect::Download(name) => {
                 let saved = buffers
                     .first()

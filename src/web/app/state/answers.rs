@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Desk, Effect, Input, NoticeKind, Outcome, Planning, Run, State};
+use super::{Desk, Drawing, Effect, Input, NoticeKind, Outcome, Planning, Run, State, StudyRun};
 use crate::web::messages::{EngineKind, FromDesk, MaskSummary, Progress, ScanInfo, Slot};
 
 impl State {
@@ -20,6 +20,10 @@ impl State {
             _ if case.is_some_and(|case| case != self.case) => Vec::new(),
             FromDesk::Planned(plan) => {
                 self.plan = Planning::Known(plan);
+                // The tiles may lie elsewhere now.
+                if self.study.drawing == Some(Drawing::Fusion) {
+                    return self.ask_look();
+                }
                 Vec::new()
             }
             FromDesk::Progress(now) => self.progressed(now),
@@ -57,11 +61,13 @@ impl State {
             FromDesk::HandedOver { name } => vec![Effect::HandToTraining(name)],
             // Taken by the page itself.
             FromDesk::Tune(_) => Vec::new(),
+            FromDesk::Fused | FromDesk::Family(_) | FromDesk::Seen(_) => self.hear_of_study(message),
             FromDesk::Saved { name } => vec![Effect::Download(name)],
             FromDesk::Cancelled => {
                 if self.is_running() {
                     self.run = Run::Cancelled;
                 }
+                self.study.run = StudyRun::Idle;
                 Vec::new()
             }
             FromDesk::Failed { problem } => self.failed(problem),
@@ -111,6 +117,8 @@ impl State {
     fn progressed(&mut self, now: Progress) -> Vec<Effect> {
         if let Run::Running { progress, .. } = &mut self.run {
             *progress = Some(now);
+        } else if let StudyRun::Running { progress, .. } = &mut self.study.run {
+            *progress = Some(now);
         }
         Vec::new()
     }
@@ -143,6 +151,7 @@ impl State {
             Run::Done(outcome) => outcome.waiting = false,
             Run::Idle | Run::Cancelled | Run::Failed => {}
         }
+        self.study_failed();
         if self.plan == Planning::Asked {
             self.plan = Planning::None;
         }

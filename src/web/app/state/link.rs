@@ -1,6 +1,9 @@
 //! What of the state goes into the address, and what an address asks for.
 
-use super::{Effect, Sample, State};
+use super::{Drawing, Effect, Sample, State, Study};
+use crate::volume::components::Connectivity;
+use crate::web::app::address::StudyLink;
+use crate::web::messages::{EngineChoice, EngineKind};
 
 /// The settings of a view that another person's page can take over. Holds nothing of a person's own scans.
 ///
@@ -25,6 +28,10 @@ pub struct Link {
     pub threshold: Option<f32>,
     /// Smallest lesion kept, in cubic millimetres.
     pub min_lesion_mm3: Option<f64>,
+    /// Which voxels belong to one lesion.
+    pub connectivity: Option<Connectivity>,
+    /// Engine that was asked for by name.
+    pub engine: Option<EngineKind>,
 }
 
 /// What a link asked for that waits for something.
@@ -32,6 +39,8 @@ pub struct Link {
 pub(super) struct Wanted {
     /// Segment as soon as the sample is open.
     run: bool,
+    /// Run this study instead.
+    study: Option<Drawing>,
     /// Network that is not known yet.
     network: Option<String>,
     /// A threshold that the network's own recommendation must not replace.
@@ -64,6 +73,12 @@ impl State {
             threshold: (self.cut.threshold != recommended).then_some(self.cut.threshold),
             min_lesion_mm3: (self.cut.min_lesion_mm3 != normal.cut.min_lesion_mm3)
                 .then_some(self.cut.min_lesion_mm3),
+            connectivity: (self.cut.connectivity != normal.cut.connectivity).then_some(self.cut.connectivity),
+            // Another person's machine has another GPU; only who chose an engine himself keeps it in his link.
+            engine: match self.settings.engine {
+                EngineChoice::Use(engine) => Some(engine),
+                EngineChoice::Auto => None,
+            },
         }
     }
 
@@ -74,10 +89,15 @@ impl State {
         settings.window = link.window.unwrap_or_else(|| settings.window.clone());
         settings.patch = link.patch.or(settings.patch);
         settings.rotations |= link.rotations;
+        if let Some(engine) = link.engine {
+            settings.engine = EngineChoice::Use(engine);
+        }
+        self.cut.connectivity = link.connectivity.unwrap_or(self.cut.connectivity);
         self.cut.min_lesion_mm3 = link.min_lesion_mm3.unwrap_or(self.cut.min_lesion_mm3);
         self.cut.threshold = link.threshold.unwrap_or(self.cut.threshold);
         self.wanted = Wanted {
             run: link.result && link.sample.is_some(),
+            study: None,
             network: link.network.map(|name| format!("{FOLDER}{name}")),
             threshold: link.threshold,
         };
@@ -121,6 +141,51 @@ impl State {
             return Vec::new();
         }
         self.wanted.run = false;
-        self.segment()
+        match self.wanted.study {
+            Some(Drawing::Family) => self.run_family(),
+            Some(Drawing::Fusion) => self.run_windows(),
+            _ => self.segment(),
+        }
+    }
+
+    /// The link to a study that is on screen.
+    #[must_use]
+    pub fn study_link(&self, drawing: Drawing) -> StudyLink {
+        let (normal, study) = (Study::default(), &self.study);
+        let done = match drawing {
+            Drawing::Family => !study.members.is_empty(),
+            _ => study.fused,
+        };
+        let family = drawing == Drawing::Family;
+        StudyLink {
+            link: Link {
+                result: self.shown_sample.is_some() && done,
+                ..self.link()
+            },
+            member: (family && study.member != normal.member).then_some(study.member),
+            with: (family && study.with != normal.with).then_some(study.with),
+            layer: (!family && study.layer != normal.layer).then_some(study.layer),
+            drawn: (!family && study.window != normal.window).then_some(study.window),
+        }
+    }
+
+    /// Takes over what a link to a study asks for.
+    pub(super) fn follow_study(&mut self, drawing: Drawing, to: StudyLink) -> Vec<Effect> {
+        let study = &mut self.study;
+        study.member = to.member.unwrap_or(study.member);
+        study.with = to.with.unwrap_or(study.with);
+        study.layer = to.layer.unwrap_or(study.layer);
+        study.window = to.drawn.unwrap_or(study.window);
+        let known = match drawing {
+            Drawing::Family => !study.members.is_empty(),
+            _ => study.fused,
+        };
+        let run =
+            to.link.result && to.link.sample.is_some() && !(known && self.shown_sample == to.link.sample);
+        let mut effects = self.follow(to.link);
+        self.wanted.run = run;
+        self.wanted.study = Some(drawing);
+        effects.extend(self.ask_look());
+        effects
     }
 }

@@ -8,6 +8,7 @@ mod link;
 mod notices;
 mod reference;
 mod step;
+mod study;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,9 @@ use std::rc::Rc;
 
 pub use link::Link;
 pub use notices::{Notice, NoticeKind, Notices};
+pub use study::{Drawing, Study, StudyAction, StudyRun, With};
 
+use super::address::StudyLink;
 use crate::pipeline::Comparison;
 use crate::pipeline::names::Output;
 use crate::volume::components::Connectivity;
@@ -177,6 +180,8 @@ pub struct Model {
 /// What a model's card says to people; what is missing there is empty here.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ModelCard {
+    /// The beta of the loss that it was trained with.
+    pub beta: Option<f64>,
     /// Patients with lesion masks that it was trained on.
     pub patients: Option<usize>,
     /// Trainable parameters.
@@ -337,6 +342,8 @@ pub enum Action {
     SampleFailed(String),
     /// An address was followed to this view.
     Follow(Link),
+    /// An address was followed to this study.
+    FollowStudy(Drawing, StudyLink),
     /// The networks that ship with the page.
     ModelsFound(Vec<Model>),
     /// The networks that this browser keeps; they follow those that ship with the page.
@@ -404,6 +411,8 @@ pub enum Action {
     DeskDied(String),
     /// A message could not be sent or read.
     ChannelFailed(String),
+    /// Something about a study.
+    Study(StudyAction),
     /// A notice was read.
     Dismiss(u32),
 }
@@ -453,6 +462,8 @@ pub enum Effect {
     ShowMask,
     /// The message's buffer is the comparison of mask and reference: show it.
     ShowComparison,
+    /// The message's buffers are pictures: show them.
+    ShowPictures,
     /// Fetch a sample's reference mask.
     FetchReference(Sample),
     /// Move the crosshair there, in world millimetres.
@@ -496,6 +507,8 @@ pub struct State {
     pub cut: Cut,
     /// How to draw.
     pub look: Look,
+    /// What is explored.
+    pub study: Study,
     /// What a person should read.
     pub notices: Notices,
     /// The pen, while the mask is corrected by hand.
@@ -538,6 +551,7 @@ impl Default for State {
                 connectivity: Connectivity::Eighteen,
             },
             look: Look::default(),
+            study: Study::default(),
             notices: Notices::default(),
             correcting: None,
             case: 0,
@@ -580,6 +594,7 @@ impl State {
             && self.flair.is_open()
             && !self.t1.is_reading()
             && !self.is_running()
+            && !self.study.is_running()
             && !self.settings.model.is_empty()
     }
 
@@ -598,6 +613,13 @@ impl State {
                 _,
             ) => return &progress.stage,
             _ => {}
+        }
+        if let StudyRun::Running { progress, cancelling } = &self.study.run {
+            return match progress {
+                _ if *cancelling => "Cancelling",
+                Some(progress) => &progress.stage,
+                None => "Starting the engine",
+            };
         }
         if self.fetching {
             return "Fetching the sample";

@@ -1,7 +1,7 @@
 //! What a person does.
 
 use super::{
-    Action, Cut, Desk, Display, Effect, FileCard, Input, NoticeKind, Pen, Planning, Run, State, Window,
+    Action, Cut, Desk, Display, Drawing, Effect, FileCard, Input, NoticeKind, Pen, Planning, Run, State, Window,
 };
 use crate::web::messages::finetune::KEPT;
 use crate::web::messages::{Slot, ToDesk};
@@ -26,6 +26,7 @@ impl State {
                 self.pick(files)
             }
             Action::Follow(link) => self.follow(link),
+            Action::FollowStudy(drawing, link) => self.follow_study(drawing, link),
             Action::DroppedTooMany(count) => {
                 self.error(format!(
                     "{count} files were dropped; drop one FLAIR, or a FLAIR and its T1."
@@ -50,7 +51,7 @@ impl State {
             Action::GoTo(place) => vec![Effect::GoTo(place)],
             Action::Connect(connectivity) => {
                 self.cut.connectivity = connectivity;
-                self.ask_cut()
+                self.recut()
             }
             Action::OpenSample => {
                 self.forget_link();
@@ -130,13 +131,14 @@ impl State {
                 self.cut.threshold = threshold.clamp(0.0, 1.0);
                 self.wanted.threshold = None;
                 let mut effects = vec![Effect::Restyle];
-                effects.extend(self.ask_cut());
+                effects.extend(self.recut());
                 effects
             }
             Action::MinLesion(mm3) => {
                 self.cut.min_lesion_mm3 = mm3.max(0.0);
-                self.ask_cut()
+                self.recut()
             }
+            Action::Study(action) => self.study(action),
             Action::Show(display) => {
                 self.look.display = display;
                 vec![Effect::Restyle]
@@ -253,6 +255,7 @@ impl State {
         let id = file.id;
         *self.input_mut(slot) = Input::Reading { file, case };
         self.plan = Planning::None;
+        self.study.reset();
         Effect::Send {
             case,
             message: ToDesk::Open { slot },
@@ -280,6 +283,7 @@ impl State {
     fn forget(&mut self, slot: Slot) -> Vec<Effect> {
         *self.input_mut(slot) = Input::Empty;
         self.plan = Planning::None;
+        self.study.reset();
         self.case += 1;
         let mut effects = vec![self.send(ToDesk::Clear { slot })];
         effects.extend(self.show_remaining(slot));
@@ -368,6 +372,7 @@ impl State {
         }
         self.notices.clear();
         let mut effects = self.end_result();
+        self.study.fused = false;
         self.run = Run::Running {
             progress: None,
             cancelling: false,
@@ -382,7 +387,7 @@ impl State {
                 *cancelling = true;
                 vec![self.send(ToDesk::Cancel)]
             }
-            _ => Vec::new(),
+            _ => self.cancel_study(),
         }
     }
 
@@ -409,6 +414,15 @@ impl State {
         })]
     }
 
+    /// The cut has changed: everything that is made by it is asked for anew.
+    fn recut(&mut self) -> Vec<Effect> {
+        let mut effects = self.ask_cut();
+        if self.study.drawing == Some(Drawing::Family) {
+            effects.extend(self.ask_look());
+        }
+        effects
+    }
+
     fn set_window(&mut self, window: Window) -> Vec<Effect> {
         if !(window.low.is_finite() && window.high.is_finite() && window.low < window.high) {
             return Vec::new();
@@ -421,7 +435,14 @@ impl State {
     fn bury_desk(&mut self, why: &str) -> Vec<Effect> {
         self.deaths += 1;
         let was_starting = self.desk == Desk::Starting;
-        let run = std::mem::take(&mut self.run);
+        let mut run = std::mem::take(&mut self.run);
+        if self.study.is_running() {
+            run = Run::Running {
+                progress: None,
+                cancelling: false,
+            };
+        }
+        self.study.reset();
         self.plan = Planning::None;
         if self.deaths > MOST_DEATHS || self.desk == Desk::Gone {
             self.desk = Desk::Gone;
