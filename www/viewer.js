@@ -28,6 +28,7 @@ const UINT8 = 2;
 
 export class Viewer {
   #view = null;
+  #canvas;
   #last;
   #probability = null; // NIfTI volume as NiiVue read it
   #mask = null; // the same grid with one byte a voxel
@@ -68,6 +69,7 @@ export class Viewer {
     view.addColormap("EquipoiseProbability", PLASMA);
     view.addColormap("EquipoiseComparison", COMPARISON);
     await view.attachToCanvas(canvas);
+    this.#canvas = canvas;
     // NiiVue listens for single letters on the whole window, which would move the scan while a person is on a button;
     // the page has its own keys, and only while the canvas has the focus.
     window.removeEventListener("keydown", view._eventListeners.keydown);
@@ -272,6 +274,19 @@ export class Viewer {
       this.#strokes = null;
       await this.#placeOverlay();
       return voxels.buffer;
+    });
+  }
+
+  // Answers the rendering as a `data:` URL, for a report; empty without a scan.
+  rendering() {
+    return this.#then(async () => {
+      if (!this.#view.volumes[0]) return "";
+      this.#view.sliceType = 4;
+      this.#view.drawScene();
+      // NiiVue draws in the next frame; what it drew is gone after that frame.
+      const url = await new Promise((drawn) => requestAnimationFrame(() => drawn(this.#canvas.toDataURL("image/png"))));
+      this.#arrange();
+      return url;
     });
   }
 

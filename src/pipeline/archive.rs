@@ -90,7 +90,7 @@ pub(super) fn sidecar(report: &Report, output: Output) -> Option<Value> {
             "Description": "Probability of multiple-sclerosis lesion, fused over overlapping patches",
             "LabelMap": "MS lesion",
         }),
-        Output::Report | Output::Lesions | Output::Archive => return None,
+        Output::Report | Output::Lesions | Output::Summary | Output::Archive => return None,
     };
     if let (Value::Object(keys), Value::Object(more)) = (&mut keys, more) {
         keys.extend(more);

@@ -235,6 +235,7 @@ impl Finished {
             Output::Probability => nifti::write_float(&self.header, &self.probability.data)?,
             Output::Report => pretty(&self.report())?,
             Output::Lesions => table::csv(&self.report()).into_bytes(),
+            Output::Summary => table::summary(&self.report()).into_bytes(),
             Output::Archive => self.archive()?,
         };
         Ok((names::output(&self.inputs.name, output), bytes))

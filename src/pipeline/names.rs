@@ -13,7 +13,9 @@ pub enum Output {
     Report,
     /// The table of lesions.
     Lesions,
-    /// All of these as a BIDS-derivatives dataset in a zip file.
+    /// One line with the scan's numbers, for a table of many scans.
+    Summary,
+    /// Mask, probability, report and table as a BIDS-derivatives dataset in a zip file.
     Archive,
 }
 
@@ -36,6 +38,7 @@ pub fn output(input: &str, output: Output) -> String {
         Output::Probability => "probseg.nii.gz",
         Output::Report => "report.json",
         Output::Lesions => "lesions.csv",
+        Output::Summary => "summary.csv",
         Output::Archive => "derivatives.zip",
     };
     format!("{base}_desc-lesion_{suffix}")

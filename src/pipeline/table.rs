@@ -34,6 +34,30 @@ pub fn csv(report: &Report) -> String {
     text
 }
 
+/// A scan in one line below its heading: load, count, mean disagreement inside the lesions, patches, seconds, and what
+/// [`csv`] says about the run.
+#[must_use]
+pub fn summary(report: &Report) -> String {
+    let found = &report.result;
+    let voxels: usize = found.table.iter().map(|lesion| lesion.voxels).sum();
+    let disagreement: Option<f64> = found
+        .table
+        .iter()
+        .map(|lesion| Some(lesion.mean_disagreement? * lesion.voxels as f64))
+        .sum::<Option<f64>>()
+        .filter(|_| voxels > 0)
+        .map(|sum| sum / voxels as f64);
+    format!(
+        "load_ml,lesions,mean_disagreement,patches,seconds,{OF_RUN}\r\n{:.4},{},{},{},{:.1},{}\r\n",
+        found.load_ml,
+        found.lesions,
+        disagreement.map_or_else(String::new, |mean| format!("{mean:.4}")),
+        found.patches,
+        report.timings.prepare + report.timings.segment + report.timings.finish,
+        of_run(report)
+    )
+}
+
 fn of_run(report: &Report) -> String {
     let (cut, settings) = (&report.cut, &report.settings);
     [
@@ -128,5 +152,25 @@ mod tests {
             report.model.sha256, report.software.version
         );
         assert_eq!(lines[1], expected);
+    }
+
+    #[test]
+    fn a_scan_is_one_line() {
+        let mut report = report();
+        let apart = |voxels, mean| Lesion {
+            voxels,
+            mean_disagreement: Some(mean),
+            ..lesion()
+        };
+        report.result.table = vec![apart(3, 0.2), apart(1, 0.6)];
+        report.result.lesions = 2;
+        report.result.load_ml = 1.5;
+        let text = summary(&report);
+        let lines: Vec<&str> = text.split("\r\n").collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].split(',').count(), lines[1].split(',').count());
+        assert!(lines[1].starts_with("1.5000,2,0.3000,8,0.0,0.5,0,26,"), "{text}");
+        report.result.table.clear();
+        assert!(summary(&report).contains(",2,,8,"), "no lesion, no mean");
     }
 }

@@ -14,6 +14,7 @@ pub mod finetune;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::names::Output;
+use crate::pipeline::report::Report;
 use crate::pipeline::{Comparison, Lesion};
 use crate::volume::components::Connectivity;
 use crate::web::studies::{Kin, Look, MemberCurves, Seen};
@@ -129,6 +130,8 @@ pub enum ToDesk {
     },
     /// Draw something ([`FromDesk::Seen`]).
     Look(Look),
+    /// Tell and draw the result for a printed report ([`FromDesk::Printable`]).
+    Print,
     /// Make a file of a result ([`FromDesk::Saved`]).
     Save(Output),
     /// Hand the last cut over as a mask for training ([`FromDesk::HandedOver`]).
@@ -255,6 +258,13 @@ pub enum FromDesk {
     /// The family's curves, in the order of its members; once all have run, and again when the reference changes or lesions
     /// have been counted.
     Family(Vec<MemberCurves>),
+    /// Answer to [`ToDesk::Print`]; buffers as [`Seen`] says.
+    Printable {
+        /// Every number of the newest cut.
+        report: Box<Report>,
+        /// Three planes through the largest lesion.
+        seen: Box<Seen>,
+    },
     /// Answer to [`ToDesk::Look`]; buffers as [`Seen`] says.
     Seen(Box<Seen>),
     /// A file was made. `buffers[0]` holds its bytes.

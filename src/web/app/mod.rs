@@ -11,6 +11,7 @@
 
 mod about;
 pub mod address;
+mod batch;
 mod comparison;
 mod controls;
 mod desk;
@@ -25,6 +26,7 @@ mod notices;
 mod offline;
 mod page;
 mod plot;
+mod print;
 mod result;
 mod run;
 mod scans;

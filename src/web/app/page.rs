@@ -17,6 +17,7 @@ use yew::prelude::*;
 
 use super::about::About;
 use super::address::{Topic, View};
+use super::batch::BatchPanel;
 use super::comparison::ComparisonPanel;
 use super::desk::{DeskLink, Event as DeskEvent};
 use super::explore::{Fusion, OnAScan, Paper, Pixels, Point, Topics};
@@ -25,11 +26,12 @@ use super::header::Header;
 use super::lesions::LesionTable;
 use super::notices::NoticeList;
 use super::offline::{self, Offline, UpdateNotice};
+use super::print::{PrintSheet, Printable};
 use super::result::ResultPanel;
 use super::run::RunPanel;
 use super::scans::ScanPanel;
 use super::stage::Stage;
-use super::state::{Action, FileCard, Sample, State, Window};
+use super::state::{Action, BatchAction, FileCard, Sample, State, Window};
 use super::theme::Theme;
 use super::view::ViewPanel;
 use super::viewer::{Location, OnLocation, OnWindow, Viewer};
@@ -55,6 +57,7 @@ pub(super) enum Msg {
     Chosen(Slot, File),
     ChosenReference(File),
     Dropped(Vec<File>),
+    ChosenBatch(Vec<File>),
     Dragging(bool),
     FetchedReference(Result<File, String>),
     Fetched(Sample, Result<Vec<(Slot, File)>, String>),
@@ -75,7 +78,14 @@ pub(super) enum Msg {
     /// How far a fine-tuning run is, for the tab's title.
     Tuning(Option<String>),
     Offline(Offline),
+    /// A report is ready to be laid out.
+    Print(Printable),
+    /// It is laid out.
+    PrintNow,
 }
+
+/// Milliseconds from the layout of a report to its printing.
+const PRINT_AFTER_MS: u32 = 150;
 
 /// The whole page.
 pub(super) struct Page {
@@ -92,6 +102,8 @@ pub(super) struct Page {
     topic: Topic,
     /// The newest pictures for it.
     pixels: Option<Rc<Pixels>>,
+    /// The report that was printed last.
+    printable: Option<Printable>,
     /// Where the drawings of the loss stand.
     point: Point,
     /// Writes the address when the state has been still for a while.
@@ -142,6 +154,7 @@ impl Component for Page {
             view: View::default(),
             topic: Topic::default(),
             pixels: None,
+            printable: None,
             point: Point::default(),
             write_address: None,
             theme: Theme::remembered(),
@@ -178,6 +191,7 @@ impl Component for Page {
                     self.drop_files(ctx, dropped);
                 }
             }
+            Msg::ChosenBatch(files) => self.take_batch(ctx, files),
             Msg::Dragging(dragging) => {
                 // That view takes drops itself.
                 let dragging = dragging && self.view != View::Finetune;
@@ -243,6 +257,17 @@ impl Component for Page {
                 self.theme.apply();
             }
             Msg::Offline(offline) => self.offline = offline,
+            Msg::Print(printable) => {
+                self.printable = Some(printable);
+                let link = ctx.link().clone();
+                // Canvases are painted and pictures decoded by then.
+                Timeout::new(PRINT_AFTER_MS, move || link.send_message(Msg::PrintNow)).forget();
+            }
+            Msg::PrintNow => {
+                // A browser that does not print tells the person itself.
+                drop(web_sys::window().map(|window| window.print()));
+                return false;
+            }
         }
         true
     }
@@ -279,6 +304,10 @@ impl Component for Page {
                         <RunPanel state={state.clone()} act={act.clone()} />
                         <ResultPanel state={state.clone()} act={act.clone()} />
                         <ComparisonPanel state={state.clone()} act={act.clone()} />
+                        <BatchPanel
+                            panel={PanelProps { state: state.clone(), act: act.clone() }}
+                            choose={link.callback(Msg::ChosenBatch)}
+                        />
                         <ViewPanel state={state.clone()} act={act.clone()} />
                     </section>
                 </main>
@@ -297,10 +326,11 @@ impl Component for Page {
                 if self.view == View::About {
                     <About models={state.models.clone()} offline={self.offline} />
                 }
+                if let Some(printable) = &self.printable { <PrintSheet printable={printable.clone()} /> }
                 <UpdateNotice offline={self.offline} />
                 <NoticeList state={state.clone()} {act} />
                 <div class="drop-here" hidden={!self.dragging} aria-hidden="true">
-                    <p>{ "Drop a FLAIR, or a FLAIR and its T1" }</p>
+                    <p>{ "Drop a FLAIR, a FLAIR and its T1, or many scans" }</p>
                 </div>
             </>
         }
@@ -390,6 +420,11 @@ impl Page {
         card
     }
 
+    fn take_batch(&mut self, ctx: &Context<Self>, files: Vec<File>) {
+        let cards = files.into_iter().map(|file| self.keep(file)).collect();
+        self.act(ctx, Action::Batch(BatchAction::Take(cards)), &[]);
+    }
+
     fn drop_files(&mut self, ctx: &Context<Self>, dropped: Vec<File>) {
         let names: Vec<String> = dropped.iter().map(File::name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -403,7 +438,7 @@ impl Page {
                 self.act(ctx, Action::Picked(cards), &[]);
             }
             None if dropped.is_empty() => {}
-            None => self.act(ctx, Action::DroppedTooMany(dropped.len()), &[]),
+            None => self.take_batch(ctx, dropped),
         }
     }
 }

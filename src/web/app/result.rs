@@ -82,6 +82,7 @@ pub(super) fn ResultPanel(props: &PanelProps) -> Html {
                 <button type="button" onclick={act.reform(|_| Action::Save(Output::Archive))}>
                     { "Save all (BIDS, zip)" }
                 </button>
+                <button type="button" onclick={act.reform(|_| Action::Print)}>{ "Print report" }</button>
             </div>
             { correction(state, act) }
             <ul class="notes">{ for notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>

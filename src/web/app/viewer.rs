@@ -74,6 +74,9 @@ extern "C" {
     #[wasm_bindgen(method, js_name = endDrawing)]
     pub(super) fn end_drawing(this: &Viewer) -> Promise;
 
+    #[wasm_bindgen(method)]
+    pub(super) fn rendering(this: &Viewer) -> Promise;
+
     #[wasm_bindgen(method, js_name = clearOverlay)]
     pub(super) fn clear_overlay(this: &Viewer) -> Promise;
 

@@ -9,7 +9,7 @@ use crate::pipeline::mask::Cut;
 use crate::pipeline::names::Output;
 use crate::pipeline::pictures::{self, Picture};
 use crate::pipeline::prepare::{self, PrepareError, Prepared};
-use crate::pipeline::report::Input;
+use crate::pipeline::report::{Input, Report};
 use crate::pipeline::{Comparer, Comparison, Reference, Segmentation};
 use crate::volume::components::Connectivity;
 use crate::volume::nifti::{self, Header, Limits, Scan};
@@ -321,6 +321,17 @@ impl Case {
         Ok(result.file(output)?)
     }
 
+    /// The record of the run with every number of the last cut.
+    ///
+    /// # Errors
+    /// [`CaseError::NoResult`], [`CaseError::Compare`].
+    pub fn report(&mut self) -> Result<Report, CaseError> {
+        if !self.result.as_ref().is_some_and(Finished::is_compared) {
+            self.compare()?;
+        }
+        Ok(self.result.as_ref().ok_or(CaseError::NoResult)?.report())
+    }
+
     /// Puts the family beside the reference, or beside none.
     ///
     /// # Errors
@@ -421,7 +432,7 @@ mod tests {
 
     use super::*;
     use crate::pipeline::Settings;
-    use crate::pipeline::report::{self, Report};
+    use crate::pipeline::report;
     use crate::volume::Volume;
 
     /// A head in air, 1 mm voxels, stored from right to left.

@@ -40,7 +40,7 @@ impl<F> Inbox<F> {
             ToDesk::Open { slot } | ToDesk::Clear { slot } => runs(old) || opens(old) == Some(*slot),
             ToDesk::Look(_) => matches!(old, ToDesk::Look(_)),
             ToDesk::Reference { .. } | ToDesk::ClearReference => matches!(old, ToDesk::Reference { .. }),
-            ToDesk::Save(_) | ToDesk::HandOver | ToDesk::Correct | ToDesk::Tune(_) => false,
+            ToDesk::Save(_) | ToDesk::Print | ToDesk::HandOver | ToDesk::Correct | ToDesk::Tune(_) => false,
         };
         self.queue.retain(|(old, _)| !superseded(old));
         let effect = match &message {
@@ -53,6 +53,7 @@ impl<F> Inbox<F> {
             | ToDesk::Plan(_)
             | ToDesk::Save(_)
             | ToDesk::Look(_)
+            | ToDesk::Print
             | ToDesk::Reference { .. }
             | ToDesk::ClearReference
             | ToDesk::HandOver

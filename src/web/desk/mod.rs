@@ -178,6 +178,7 @@ impl Desk {
             ToDesk::Segment(settings) => self.segment(settings, case),
             ToDesk::Family { settings, members } => self.family(settings, members, case),
             ToDesk::Look(look) => self.look(look, case).await,
+            ToDesk::Print => self.print(case),
             ToDesk::Cancel => self.say(case, FromDesk::Cancelled),
             ToDesk::Cut {
                 threshold,

@@ -126,7 +126,49 @@ impl Desk {
             .map_err(|e| e.to_string())
     }
 
-    fn show(&self, mut look: Look, (drawn, place, told): Drawn, case: Option<u32>) {
+    /// Tells and draws the result for a printed report.
+    pub(super) fn print(&self, case: Option<u32>) {
+        let mut open = self.case.borrow_mut();
+        let printed = open
+            .report()
+            .and_then(|report| Ok((report, open.look_at_result(None)?)));
+        match printed {
+            Ok((report, Some(drawn))) => {
+                let look = Look {
+                    place: None,
+                    what: What::Result,
+                };
+                let (seen, pictures) = described(look, drawn);
+                let message = FromDesk::Printable {
+                    report: Box::new(report),
+                    seen: Box::new(seen),
+                };
+                self.send_pictures(message, &pictures, case);
+            }
+            Ok((_, None)) => {}
+            Err(problem) => self.fail(case, &problem),
+        }
+    }
+
+    fn show(&self, look: Look, drawn: Drawn, case: Option<u32>) {
+        let (seen, pictures) = described(look, drawn);
+        self.send_pictures(FromDesk::Seen(Box::new(seen)), &pictures, case);
+    }
+
+    fn send_pictures(&self, message: FromDesk, pictures: &[Picture; 3], case: Option<u32>) {
+        let mut parcel = Parcel::new(message).for_case(case);
+        for picture in pictures {
+            parcel = parcel
+                .with_buffer(channel::bytes_out(&picture.grey))
+                .with_buffer(channel::floats_out(&picture.over));
+        }
+        self.post(&parcel);
+    }
+}
+
+/// What was drawn, without the pixels, and those.
+fn described(mut look: Look, (drawn, place, told): Drawn) -> (Seen, [Picture; 3]) {
+    {
         look.place = Some(place);
         let finite = |map: &[f32]| map.iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max);
         let value = drawn.first().and_then(|picture| {
@@ -144,12 +186,6 @@ impl Desk {
             told,
             pictures: drawn.iter().map(|picture| picture.about.clone()).collect(),
         };
-        let mut parcel = Parcel::new(FromDesk::Seen(Box::new(seen))).for_case(case);
-        for picture in &drawn {
-            parcel = parcel
-                .with_buffer(channel::bytes_out(&picture.grey))
-                .with_buffer(channel::floats_out(&picture.over));
-        }
-        self.post(&parcel);
+        (seen, drawn)
     }
 }

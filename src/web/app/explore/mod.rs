@@ -16,7 +16,7 @@ mod weights;
 
 pub(super) use fusion::{Fusion, layer_key, layer_of};
 pub(super) use paper::Paper;
-pub(super) use pictures::Pixels;
+pub(super) use pictures::{Palette, Pixels, Planes};
 pub use point::{Compared, Point};
 pub(super) use scan::OnAScan;
 pub(super) use topics::Topics;

@@ -328,15 +328,13 @@ mod tests {
             }),
             ..Model::default()
         };
-        let state = State {
-            models: vec![
-                model("c", None),
-                model("b", Some(3.0)),
-                model("a", Some(1.5)),
-                model("d", Some(3.0)),
-            ],
-            ..State::default()
-        };
+        let mut state = State::default();
+        state.models = vec![
+            model("c", None),
+            model("b", Some(3.0)),
+            model("a", Some(1.5)),
+            model("d", Some(3.0)),
+        ];
         let names: Vec<_> = state.kin().iter().map(|kin| name(&state, kin)).collect();
         assert_eq!(names, ["β 1.5", "β 3 (b)", "β 3 (d)", "c"]);
     }

@@ -8,14 +8,18 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use yew::prelude::*;
 
 use super::{Msg, Page};
+use crate::pipeline::report::Report;
 use crate::web::app::address::Address;
 use crate::web::app::desk::Event as DeskEvent;
 use crate::web::app::explore::Pixels;
 use crate::web::app::files;
 use crate::web::app::finetune::Handed;
-use crate::web::app::state::{Action, Effect, Window};
-use crate::web::channel::{Parcel, words};
+use crate::web::app::print::Printable;
+use crate::web::app::state::{Action, BatchAction, Effect, Window};
+use crate::web::app::viewer::Viewer;
+use crate::web::channel::{self, Parcel, words};
 use crate::web::messages::{Slot, ToDesk};
+use crate::web::studies::Seen;
 
 impl Page {
     pub(super) fn perform(&mut self, ctx: &Context<Self>, effect: Effect, buffers: &[ArrayBuffer]) {
@@ -40,6 +44,18 @@ impl Page {
                 spawn_local(async move { done.emit(files::sample_reference(sample).await) });
             }
             Effect::ShowPictures => self.pixels = Pixels::of(buffers).map(Rc::new),
+            Effect::Print(report, seen) => self.print(ctx, report, seen, buffers),
+            Effect::CollectLine => {
+                let bytes = buffers.first().map(channel::bytes_in).unwrap_or_default();
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let line = Action::Batch(BatchAction::Line(text));
+                ctx.link().send_message(Msg::Act(line));
+            }
+            Effect::DownloadText(name, text) => {
+                if let Err(problem) = files::download(&name, &channel::bytes_out(text.as_bytes())) {
+                    ctx.link().send_message(Msg::Act(Action::ChannelFailed(problem)));
+                }
+            }
             Effect::Download(name) => {
                 let saved = buffers
                     .first()
@@ -91,6 +107,28 @@ impl Page {
             drop(window.location().set_hash(&Address::Finetune.hash()));
         }
         Ok(())
+    }
+
+    /// Lays a report out, with a rendering of the viewer's, and prints it.
+    fn print(&self, ctx: &Context<Self>, report: Rc<Report>, seen: Rc<Seen>, buffers: &[ArrayBuffer]) {
+        let Some(pixels) = Pixels::of(buffers).map(Rc::new) else {
+            return;
+        };
+        let rendering = self.viewer.as_ref().map(Viewer::rendering);
+        let done = ctx.link().callback(Msg::Print);
+        spawn_local(async move {
+            // A report without a rendering is better than none.
+            let rendering = match rendering {
+                Some(task) => JsFuture::from(task).await.ok().and_then(|url| url.as_string()),
+                None => None,
+            };
+            done.emit(Printable {
+                report,
+                seen,
+                pixels,
+                rendering: rendering.unwrap_or_default().into(),
+            });
+        });
     }
 
     /// Carries out what concerns the viewer.

@@ -62,6 +62,8 @@ impl State {
             // Taken by the page itself.
             FromDesk::Tune(_) => Vec::new(),
             FromDesk::Fused | FromDesk::Family(_) | FromDesk::Seen(_) => self.hear_of_study(message),
+            FromDesk::Printable { report, seen } => vec![Effect::Print(Rc::new(*report), Rc::new(*seen))],
+            FromDesk::Saved { name } if self.is_for_batch(&name) => vec![Effect::CollectLine],
             FromDesk::Saved { name } => vec![Effect::Download(name)],
             FromDesk::Cancelled => {
                 if self.is_running() {

@@ -4,6 +4,7 @@
 //! touches the document, the desk or a file, so the whole behaviour of the page is tested natively.
 
 mod answers;
+mod batch;
 mod link;
 mod notices;
 mod reference;
@@ -14,6 +15,7 @@ mod tests;
 
 use std::rc::Rc;
 
+pub use batch::{Batch, BatchAction, Fate, Item};
 pub use link::Link;
 pub use notices::{Notice, NoticeKind, Notices};
 pub use study::{Drawing, Study, StudyAction, StudyRun, With};
@@ -21,10 +23,12 @@ pub use study::{Drawing, Study, StudyAction, StudyRun, With};
 use super::address::StudyLink;
 use crate::pipeline::Comparison;
 use crate::pipeline::names::Output;
+use crate::pipeline::report::Report;
 use crate::volume::components::Connectivity;
 use crate::web::messages::{
     EngineChoice, FromDesk, MaskSummary, Plan, Progress, ScanInfo, SegmentSettings, Slot, ToDesk,
 };
+use crate::web::studies::Seen;
 
 /// A file that a person chose, as the state machine knows it; the page keeps the browser's own handle under `id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +153,14 @@ pub struct Outcome {
     asked: Option<Cut>,
     /// A mask is on its way.
     waiting: bool,
+}
+
+impl Outcome {
+    /// True once its mask is that of the newest cut.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.mask.is_some() && !self.waiting
+    }
 }
 
 /// How the probability becomes a mask.
@@ -318,8 +330,8 @@ impl Default for Look {
 pub enum Action {
     /// Files were chosen or dropped, each for an input.
     Picked(Vec<(Slot, FileCard)>),
-    /// The files that were dropped cannot all be taken.
-    DroppedTooMany(usize),
+    /// Something about a batch.
+    Batch(BatchAction),
     /// Remove a scan.
     Remove(Slot),
     /// A reference mask was chosen.
@@ -378,6 +390,8 @@ pub enum Action {
     Cancel,
     /// Make a file.
     Save(Output),
+    /// Print the report.
+    Print,
     /// Cut the probability here.
     Threshold(f32),
     /// Drop lesions smaller than this, in cubic millimetres.
@@ -464,6 +478,8 @@ pub enum Effect {
     ShowComparison,
     /// The message's buffers are pictures: show them.
     ShowPictures,
+    /// The message's buffers are pictures: print them with the report.
+    Print(Rc<Report>, Rc<Seen>),
     /// Fetch a sample's reference mask.
     FetchReference(Sample),
     /// Move the crosshair there, in world millimetres.
@@ -474,6 +490,10 @@ pub enum Effect {
     Rewindow,
     /// Lay the panes out as the state says.
     Rearrange,
+    /// The message's buffer is text: tell it to the batch.
+    CollectLine,
+    /// Hand a text to the person as a file of this name.
+    DownloadText(String, String),
     /// The message's buffer is a file of this name: hand it to the person.
     Download(String),
 }
@@ -507,6 +527,8 @@ pub struct State {
     pub cut: Cut,
     /// How to draw.
     pub look: Look,
+    /// Many scans.
+    pub batch: Batch,
     /// What is explored.
     pub study: Study,
     /// What a person should read.
@@ -551,6 +573,7 @@ impl Default for State {
                 connectivity: Connectivity::Eighteen,
             },
             look: Look::default(),
+            batch: Batch::default(),
             study: Study::default(),
             notices: Notices::default(),
             correcting: None,

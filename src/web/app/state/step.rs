@@ -15,6 +15,7 @@ impl State {
     pub fn step(&mut self, action: Action) -> Vec<Effect> {
         let mut effects = self.take(action);
         effects.extend(self.run_as_linked());
+        effects.extend(self.advance_batch());
         effects
     }
 
@@ -23,17 +24,16 @@ impl State {
             Action::Picked(files) => {
                 self.fetching = false;
                 self.forget_link();
+                self.end_batch();
                 self.pick(files)
             }
             Action::Follow(link) => self.follow(link),
             Action::FollowStudy(drawing, link) => self.follow_study(drawing, link),
-            Action::DroppedTooMany(count) => {
-                self.error(format!(
-                    "{count} files were dropped; drop one FLAIR, or a FLAIR and its T1."
-                ));
-                Vec::new()
+            Action::Batch(action) => self.batch(action),
+            Action::Remove(slot) => {
+                self.end_batch();
+                self.remove(slot)
             }
-            Action::Remove(slot) => self.remove(slot),
             Action::ChooseSample(sample) => {
                 self.sample = sample;
                 Vec::new()
@@ -60,6 +60,7 @@ impl State {
             // A file that the person chose meanwhile wins.
             Action::SampleArrived(sample, files) if self.fetching && sample == self.sample => {
                 self.fetching = false;
+                self.end_batch();
                 let effects = self.pick(files);
                 self.shown_sample = Some(sample);
                 effects
@@ -126,7 +127,8 @@ impl State {
             Action::Segment => self.segment(),
             Action::Cancel => self.cancel(),
             Action::Save(product) if self.outcome().is_some() => vec![self.send(ToDesk::Save(product))],
-            Action::Save(_) => Vec::new(),
+            Action::Print if self.outcome().is_some() => vec![self.send(ToDesk::Print)],
+            Action::Save(_) | Action::Print => Vec::new(),
             Action::Threshold(threshold) => {
                 self.cut.threshold = threshold.clamp(0.0, 1.0);
                 self.wanted.threshold = None;
@@ -220,7 +222,7 @@ impl State {
         }
     }
 
-    fn pick(&mut self, files: Vec<(Slot, FileCard)>) -> Vec<Effect> {
+    pub(super) fn pick(&mut self, files: Vec<(Slot, FileCard)>) -> Vec<Effect> {
         if files.is_empty() {
             return Vec::new();
         }
@@ -263,7 +265,7 @@ impl State {
         }
     }
 
-    fn remove(&mut self, slot: Slot) -> Vec<Effect> {
+    pub(super) fn remove(&mut self, slot: Slot) -> Vec<Effect> {
         if matches!(self.input(slot), Input::Empty) {
             return Vec::new();
         }
@@ -332,7 +334,7 @@ impl State {
         let ids = [&self.flair, &self.t1, &self.reference]
             .into_iter()
             .filter_map(|input| input.file().map(|file| file.id));
-        Effect::KeepFiles(ids.collect())
+        Effect::KeepFiles(ids.chain(self.batch.files()).collect())
     }
 
     pub(super) fn open_sample(&mut self) -> Vec<Effect> {
@@ -381,7 +383,7 @@ impl State {
         effects
     }
 
-    fn cancel(&mut self) -> Vec<Effect> {
+    pub(super) fn cancel(&mut self) -> Vec<Effect> {
         match &mut self.run {
             Run::Running { cancelling, .. } if !*cancelling => {
                 *cancelling = true;

@@ -1,3 +1,5 @@
+mod studies;
+
 use super::*;
 use crate::pipeline::{Comparer, Cut as PipelineCut, Reference, mask::cut as cut_mask};
 use crate::volume::{Grid, Volume};
