@@ -22,7 +22,7 @@ pageTest("every view in light and dark and at 390 px passes axe and does not scr
     for (const colorScheme of ["light", "dark"]) {
       await page.setViewportSize({ width, height });
       await page.emulateMedia({ colorScheme });
-      for (const [view, heading] of [["segment", "Scans"], ["explore", "The loss on paper"], ["about", "What it does"]]) {
+      for (const [view, heading] of [["segment", "Scans"], ["explore", "The loss on paper"], ["explore/scan", "Beta on a scan"], ["explore/fusion", "How patches are fused"], ["about", "What it does"]]) {
         await visit(page, `#${view}`);
         await page.getByRole("heading", { name: heading }).waitFor();
         await page.evaluate(axeSource());
@@ -31,7 +31,7 @@ pageTest("every view in light and dark and at 390 px passes axe and does not scr
         assert.deepEqual(found, [], `${view} at ${width} px, ${colorScheme}`);
         const sideways = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         assert.ok(sideways <= 0, `${view} at ${width} px scrolls sideways by ${sideways} px`);
-        await page.screenshot({ path: path.join(out, `view-${view}-${width}-${colorScheme}.png`), fullPage: true });
+        await page.screenshot({ path: path.join(out, `view-${view.replace("/", "-")}-${width}-${colorScheme}.png`), fullPage: true });
       }
     }
   }

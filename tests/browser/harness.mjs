@@ -6,6 +6,7 @@
 //   EQUIPOISE_CHROMIUM       browser to drive
 //   EQUIPOISE_PYTHON         Python with nibabel and numpy
 //   EQUIPOISE_OUT            folder for screenshots and downloads
+//   EQUIPOISE_LAB            the command line, or nothing
 //   EQUIPOISE_DATA           folder with scans, or nothing
 //   EQUIPOISE_ONLY           words; only tests with one of them in their name run
 import assert from "node:assert/strict";

@@ -51,7 +51,7 @@ function offlineTest(name, body) {
   });
 }
 
-offlineTest("segments the sample after the server is gone", async ({ t, served, context }) => {
+offlineTest("offline: segments the sample after the server is gone", async ({ t, served, context }) => {
   const { page, problems } = await visit(context, served.url);
   served.close();
   await assert.rejects(fetch(served.url), "the server still answers");
@@ -72,7 +72,7 @@ offlineTest("segments the sample after the server is gone", async ({ t, served, 
   t.diagnostic(`${asked.length} requests in all, for ${new Set(asked.map(({ pathname }) => pathname)).size} files`);
 });
 
-offlineTest("a new version waits until it is asked for, and takes only its own caches away", async ({ served, context }) => {
+offlineTest("offline: a new version waits until it is asked for, and takes only its own caches away", async ({ served, context }) => {
   const { page } = await visit(context, served.url);
   const version = /"version":"([^"]+)"/.exec(served.state.script)[1];
   const caches = () => page.evaluate(() => window.caches.keys());
@@ -95,7 +95,7 @@ offlineTest("a new version waits until it is asked for, and takes only its own c
   assert.ok((await caches()).includes("somebody else's"));
 });
 
-offlineTest("can be installed", async ({ served, context }) => {
+offlineTest("offline: can be installed", async ({ served, context }) => {
   const { page } = await visit(context, served.url);
   const href = await page.locator('link[rel="manifest"]').getAttribute("href");
   const manifest = JSON.parse(readFileSync(path.join(dist, href), "utf8"));
@@ -109,8 +109,8 @@ offlineTest("can be installed", async ({ served, context }) => {
   assert.deepEqual(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== "in-incognito"), []);
 });
 
-if (wanted("the service worker answers nothing but GETs of its own files")) {
-  test("the service worker answers nothing but GETs of its own files", async () => {
+if (wanted("offline: the service worker answers nothing but GETs of its own files")) {
+  test("offline: the service worker answers nothing but GETs of its own files", async () => {
     const scope = "https://host.example/some/where/";
     const heard = {};
     const none = { match: async () => undefined, put: async () => {} };

@@ -30,7 +30,7 @@ pub(crate) fn dist(paths: &Paths, options: Options) -> Result<Report> {
         .partition(|program| options.page && program.name.starts_with("engine"));
     let mut programs = old
         .into_iter()
-        .map(|program| programs::last_built(paths, program))
+        .map(|program| programs::last_built(paths, &node_packages, program, options.fast))
         .collect::<Result<Vec<_>>>()?;
     let (built, messages) = programs::build(paths, &node_packages, new, options.fast)?;
     programs.extend(built);

@@ -119,27 +119,32 @@ pub(crate) struct Built<'a> {
     pub(crate) wasm: PathBuf,
 }
 
-/// A program as it was built last, whatever the source is now.
-pub(crate) fn last_built<'a>(paths: &Paths, program: &'a Program) -> Result<Built<'a>> {
-    let newest = |prefix: String| -> Result<PathBuf> {
-        let mut entries = Vec::new();
-        for entry in fs::read_dir(paths.steps())? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                entries.push((entry.metadata()?.modified()?, entry.path()));
-            }
+/// A program as it was bound last, whatever the source is now.
+pub(crate) fn last_built<'a>(
+    paths: &Paths,
+    node_packages: &Path,
+    program: &'a Program,
+    fast: bool,
+) -> Result<Built<'a>> {
+    let prefix = format!("{}-bound-", program.name);
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(paths.steps())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            entries.push((entry.metadata()?.modified()?, entry.path()));
         }
-        let (_, path) = entries
-            .into_iter()
-            .max()
-            .with_context(|| format!("{} was not built yet; run `./dev build`", program.name))?;
-        Ok(path)
+    }
+    let (_, bound) = entries
+        .into_iter()
+        .max()
+        .with_context(|| format!("{} was not built yet; run `./dev build`", program.name))?;
+    let unoptimised = bound.join(format!("{}_bg.wasm", program.name));
+    let wasm = if fast {
+        unoptimised
+    } else {
+        optimise(paths, node_packages, program, &unoptimised)?
     };
-    Ok(Built {
-        program,
-        bound: newest(format!("{}-bound-", program.name))?,
-        wasm: newest(format!("{}-opt-", program.name))?,
-    })
+    Ok(Built { program, bound, wasm })
 }
 
 /// Compiles, binds and (unless `fast`) optimises all programs. The messages are those of the compiler.

@@ -19,7 +19,7 @@ const SUB_PATH: &str = "/some/where/";
 
 /// What no step needs even on a cold machine; one that hangs then fails by name instead of holding up the rest.
 const LIMIT: Duration = Duration::from_secs(40 * 60);
-/// The browser tests compile nothing and take 3 minutes.
+/// The browser tests take some minutes.
 const BROWSER_LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// How many passed, failed and were skipped.
@@ -350,6 +350,13 @@ fn browser(run: &mut Run) -> Result<Totals> {
     let chromium = system::chromium()?;
     let shots = paths.logs().join("browser");
     fs::create_dir_all(&shots)?;
+    // The page is compared with the command line.
+    let mut lab = toolchain::native(paths, "build");
+    lab.args(["--locked", "--package", "equipoise", "--bin", "lab"]);
+    if !lab.status()?.success() {
+        bail!("lab could not be built");
+    }
+    let lab = paths.native().join("debug").join("lab");
     let serving = serve::start(&paths.dist(), 0, SUB_PATH)?;
     say(&format!(
         "testing {}; screenshots and downloads in {}",
@@ -367,7 +374,9 @@ fn browser(run: &mut Run) -> Result<Totals> {
     command
         .env("EQUIPOISE_PYTHON", python)
         .env("EQUIPOISE_OUT", &shots);
-    command.env("EQUIPOISE_ONLY", run.names.join(" "));
+    command
+        .env("EQUIPOISE_LAB", lab)
+        .env("EQUIPOISE_ONLY", run.names.join(" "));
     if let Some(data) = data(&paths.root) {
         command.env("EQUIPOISE_DATA", data);
     }

@@ -20,6 +20,7 @@ enum Column {
     Volume,
     Mean,
     Max,
+    Disagreement,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,10 @@ fn rows(outcome: &Outcome, order: Order) -> Vec<Row<'_>> {
         Column::Verdict => a.verdict.cmp(&b.verdict),
         Column::Volume => a.lesion.volume_mm3.total_cmp(&b.lesion.volume_mm3),
         Column::Mean => a.lesion.mean_probability.total_cmp(&b.lesion.mean_probability),
+        Column::Disagreement => {
+            let of = |row: &Row| row.lesion.mean_disagreement.unwrap_or(-1.0);
+            of(a).total_cmp(&of(b))
+        }
         Column::Max => a.lesion.max_probability.total_cmp(&b.lesion.max_probability),
     };
     if order.column == Column::Id && order.descending {
@@ -122,7 +127,10 @@ pub(super) fn LesionTable(props: &PanelProps) -> Html {
                     descending: if now {
                         !order.descending
                     } else {
-                        matches!(column, Column::Volume | Column::Mean | Column::Max)
+                        matches!(
+                            column,
+                            Column::Volume | Column::Mean | Column::Max | Column::Disagreement
+                        )
                     },
                 });
             }
@@ -152,6 +160,7 @@ pub(super) fn LesionTable(props: &PanelProps) -> Html {
                         <th scope="col">{ "Extent, mm" }</th>
                         { heading(Column::Mean, "Mean probability") }
                         { heading(Column::Max, "Largest") }
+                        { heading(Column::Disagreement, "Disagreement") }
                     </tr></thead>
                     <tbody>{ for rows[..shown].iter().map(|row| line(row, compared, act)) }</tbody>
                 </table>
@@ -186,6 +195,7 @@ fn line(row: &Row, compared: bool, act: &Callback<Action>) -> Html {
             <td>{ three(lesion.extent_mm, 1) }</td>
             <td>{ format!("{:.2}", lesion.mean_probability) }</td>
             <td>{ format!("{:.2}", lesion.max_probability) }</td>
+            <td>{ lesion.mean_disagreement.map_or("–".to_owned(), |mean| format!("{mean:.3}")) }</td>
         </tr>
     }
 }
