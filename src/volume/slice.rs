@@ -188,9 +188,9 @@ mod tests {
                 prop_assert!(slice.steps[1][down] < 0.0);
                 let [column, row] = slice.pixel(at.map(|i| i as f64));
                 prop_assert_eq!(slice.voxel(column as usize, row as usize), at);
-                for i in 0..3 {
+                for (i, expected) in place.iter().enumerate() {
                     let there = slice.origin[i] + column * slice.steps[0][i] + row * slice.steps[1][i];
-                    prop_assert!((there - place[i]).abs() < 1e-9);
+                    prop_assert!((there - expected).abs() < 1e-9);
                 }
                 let index = at[0] + shape[0] * (at[1] + shape[1] * at[2]);
                 let values = slice.values(|i| i);

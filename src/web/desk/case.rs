@@ -1,5 +1,7 @@
 //! The open case: its scans, what was made ready of them, and the result.
 
+mod looks;
+
 use std::rc::Rc;
 
 use crate::pipeline::compare::{self, CompareError};
@@ -7,18 +9,16 @@ use crate::pipeline::finished::{FileError, Finished, Inputs, Record};
 use crate::pipeline::fusion::FusionStudy;
 use crate::pipeline::mask::Cut;
 use crate::pipeline::names::Output;
-use crate::pipeline::pictures::{self, Picture};
 use crate::pipeline::prepare::{self, PrepareError, Prepared};
 use crate::pipeline::report::{Input, Report};
 use crate::pipeline::{Comparer, Comparison, Reference, Segmentation};
 use crate::volume::components::Connectivity;
 use crate::volume::nifti::{self, Header, Limits, Scan};
-use crate::volume::slice::Slice;
 use crate::volume::{Grid, VolumeError};
 use crate::web::messages::{MaskSummary, ScanInfo, Slot};
-use crate::web::studies::{FamilyLook, Told};
 
 use super::family::Family;
+pub use looks::Drawn;
 
 /// What the desk holds for a person.
 #[derive(Debug, Default)]
@@ -330,81 +330,6 @@ impl Case {
             self.compare()?;
         }
         Ok(self.result.as_ref().ok_or(CaseError::NoResult)?.report())
-    }
-
-    /// Puts the family beside the reference, or beside none.
-    ///
-    /// # Errors
-    /// [`CaseError::Compare`].
-    pub fn rank_family(&mut self) -> Result<(), CaseError> {
-        let reference = self.reference.as_ref().map(|opened| &opened.reference);
-        Ok(self.family.rank(reference)?)
-    }
-
-    /// Where there is something to see: the middle of the largest lesion of the newest mask.
-    #[must_use]
-    pub fn sight(&self) -> Option<[f64; 3]> {
-        let lesion = self.result.as_ref()?.mask().lesions.first()?;
-        Some(lesion.centre_mm)
-    }
-
-    /// The members of the family at a cut, and pictures of where one differs from another or from the reference; nothing if
-    /// one of the two is missing.
-    ///
-    /// # Errors
-    /// [`CaseError::NoFlair`], [`CaseError::Compare`].
-    pub fn look_at_family(
-        &mut self,
-        look: &FamilyLook,
-        place: Option<[f64; 3]>,
-    ) -> Result<Option<([Picture; 3], [f64; 3], Told)>, CaseError> {
-        let reference = self.reference.as_ref().map(|opened| &opened.reference);
-        let members = self.family.cut(&look.cut, reference)?;
-        let marked: Option<Vec<u8>> = reference
-            .filter(|_| look.with.is_none())
-            .map(|reference| reference.voxels.iter().map(|&voxel| u8::from(voxel)).collect());
-        let place = place
-            .or_else(|| self.family.sight(look.member))
-            .or_else(|| self.sight());
-        let window = self.window()?;
-        let volume = &self.flair.as_ref().ok_or(CaseError::NoFlair)?.scan.volume;
-        let Some((codes, split)) = self.family.differences(look, marked.as_deref()) else {
-            return Ok(None);
-        };
-        let place = pictures::at_voxel(&volume.grid, place);
-        let drawn = pictures::three_planes(&volume.grid, &volume.data, window, place, codes, |_| Vec::new());
-        Ok(Some((drawn, place, Told::Family { members, split })))
-    }
-
-    /// Pictures of the newest mask.
-    ///
-    /// # Errors
-    /// [`CaseError::NoFlair`], [`CaseError::NoResult`].
-    pub fn look_at_result(
-        &mut self,
-        place: Option<[f64; 3]>,
-    ) -> Result<Option<([Picture; 3], [f64; 3], Told)>, CaseError> {
-        let window = self.window()?;
-        let place = place.or_else(|| self.sight());
-        let volume = &self.flair.as_ref().ok_or(CaseError::NoFlair)?.scan.volume;
-        let mask = &self.result.as_ref().ok_or(CaseError::NoResult)?.mask().voxels;
-        let place = pictures::at_voxel(&volume.grid, place);
-        let marked = |slice: &Slice| {
-            slice.values(|at| {
-                if mask.get(at).is_some_and(|&voxel| voxel != 0) {
-                    1.0
-                } else {
-                    f32::NAN
-                }
-            })
-        };
-        let drawn = pictures::three_planes(&volume.grid, &volume.data, window, place, marked, |_| Vec::new());
-        Ok(Some((drawn, place, Told::Result)))
-    }
-
-    fn window(&mut self) -> Result<[f32; 2], CaseError> {
-        let volume = &self.flair.as_ref().ok_or(CaseError::NoFlair)?.scan.volume;
-        Ok(*self.window.get_or_insert_with(|| pictures::window(&volume.data)))
     }
 
     /// True if a T1 is open.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::case::Drawn;
 use super::run::Computed;
 use super::{Desk, breathe};
 use crate::pipeline::pictures::{self, Picture};
@@ -10,9 +11,6 @@ use crate::tiling::Plan as Tiles;
 use crate::web::channel::{self, Parcel};
 use crate::web::messages::{FromDesk, SegmentSettings};
 use crate::web::studies::{FamilyLook, FusionLook, Kin, Look, Seen, Told, What};
-
-/// What three pictures show, in numbers.
-type Drawn = ([Picture; 3], [f64; 3], Told);
 
 impl Desk {
     /// Runs the members whose maps are missing, on the preparation that they share.
@@ -116,7 +114,11 @@ impl Desk {
             windows: fresh.map(|study| study.numbers().to_vec()).unwrap_or_default(),
             stale: study.is_some() && fresh.is_none(),
         };
-        Ok(Some((drawn, place, told)))
+        Ok(Some(Drawn {
+            pictures: drawn,
+            place,
+            told,
+        }))
     }
 
     fn look_at_family(&self, how: &FamilyLook, place: Option<[f64; 3]>) -> Result<Option<Drawn>, String> {
@@ -167,25 +169,28 @@ impl Desk {
 }
 
 /// What was drawn, without the pixels, and those.
-fn described(mut look: Look, (drawn, place, told): Drawn) -> (Seen, [Picture; 3]) {
-    {
-        look.place = Some(place);
-        let finite = |map: &[f32]| map.iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max);
-        let value = drawn.first().and_then(|picture| {
-            let [column, row] = picture.about.pixel(place).map(|p| p.round().max(0.0) as usize);
-            let value = picture.over.get(row * picture.about.size[0] + column)?;
-            value.is_finite().then_some(*value)
-        });
-        let seen = Seen {
-            look,
-            value,
-            highest: drawn
-                .iter()
-                .map(|picture| finite(&picture.over))
-                .fold(0.0, f32::max),
-            told,
-            pictures: drawn.iter().map(|picture| picture.about.clone()).collect(),
-        };
-        (seen, drawn)
-    }
+fn described(mut look: Look, drawn: Drawn) -> (Seen, [Picture; 3]) {
+    let Drawn {
+        pictures: drawn,
+        place,
+        told,
+    } = drawn;
+    look.place = Some(place);
+    let finite = |map: &[f32]| map.iter().copied().filter(|v| v.is_finite()).fold(0.0, f32::max);
+    let value = drawn.first().and_then(|picture| {
+        let [column, row] = picture.about.pixel(place).map(|p| p.round().max(0.0) as usize);
+        let value = picture.over.get(row * picture.about.size[0] + column)?;
+        value.is_finite().then_some(*value)
+    });
+    let seen = Seen {
+        look,
+        value,
+        highest: drawn
+            .iter()
+            .map(|picture| finite(&picture.over))
+            .fold(0.0, f32::max),
+        told,
+        pictures: drawn.iter().map(|picture| picture.about.clone()).collect(),
+    };
+    (seen, drawn)
 }

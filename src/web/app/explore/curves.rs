@@ -80,7 +80,7 @@ pub(super) fn PrCurves(props: &PrProps) -> Html {
                 <svg class="drag" viewBox={view_box()} role="img" aria-label="Precision-recall curves of all networks"
                     onpointerdown={drag.clone()} onpointermove={drag}>
                     { SQUARE.axes(&Axis::tenths("recall", &TENTHS), &Axis::tenths("precision", &TENTHS)) }
-                    { for members.iter().enumerate().map(|(i, of)| {
+                    { for members.iter().enumerate().filter_map(|(i, of)| {
                         let ranked = of.ranked.as_ref()?;
                         let point = at.get(i).and_then(|at| at.voxels.as_ref()).and_then(|v| v.tpr().zip(v.ppv()));
                         let best = ranked.best.first().and_then(|best| at_threshold(&ranked.curve, best.threshold));
@@ -95,7 +95,7 @@ pub(super) fn PrCurves(props: &PrProps) -> Html {
                                 }
                             </g>
                         })
-                    }).flatten() }
+                    }) }
                 </svg>
                 { key(names) }
                 <figcaption class="hint">
