@@ -119,7 +119,7 @@ pageTest("a link to a sample opens it with its settings, and names no file", {},
   assert.equal(await app.threshold.inputValue(), "0.31");
   const shown = await page.locator("dl div").filter({ hasText: "Lesion load" }).locator("dd").textContent();
   const link = new URL(page.url()).hash;
-  assert.match(link, /^#segment\?sample=small&result=1&overlap=0&window=uniform&threshold=0\.31&smallest=7$/);
+  assert.match(link, /^#segment\?sample=small&result=1&overlap=0&window=uniform&threshold=0\.31&smallest=7&engine=cpu$/);
   // Another person follows it: the same result, without a click.
   await visit(page, link);
   await app.says("Done", 400_000);

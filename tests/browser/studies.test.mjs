@@ -202,7 +202,7 @@ pageTest("studies: tiles, votes and weights before a run, disagreement and seams
 });
 
 pageTest("studies: a link leads back to the drawing it was taken from", { replace: family([[1, 0], [3, 0.6]]) }, async ({ page }) => {
-  const there = `${page.url().split("#")[0]}#explore/scan?sample=small&result=1&engine=cpu&threshold=0.61&connectivity=6&member=1`;
+  const there = `${page.url().split("#")[0]}#explore/scan?sample=small&result=1&threshold=0.61&connectivity=6&engine=cpu&member=1`;
   await page.goto("about:blank");
   await page.goto(there);
   await page.getByRole("heading", { name: "β 3 against β 1" }).waitFor({ timeout: 200_000 });
