@@ -11,6 +11,7 @@ use crate::web::app::controls::{Slider, select};
 use crate::web::app::page::PanelProps;
 use crate::web::app::state::{Action, Drawing, Planning, State, StudyAction, StudyRun, With};
 use crate::web::app::words;
+use crate::web::messages::finetune::KEPT;
 use crate::web::studies::{Kin, Seen, Told};
 
 #[derive(Properties, PartialEq)]
@@ -45,8 +46,9 @@ pub(in crate::web::app) fn OnAScan(props: &ScanProps) -> Html {
 
 /// How many networks there are, said plainly.
 fn shipped(state: &State, kin: &[Kin]) -> Html {
-    let names: Vec<String> = kin.iter().map(|kin| name(state, kin)).collect();
-    let said = match names.as_slice() {
+    let (kept, shipped): (Vec<_>, Vec<_>) = kin.iter().partition(|kin| kin.path.starts_with(KEPT));
+    let names: Vec<String> = shipped.into_iter().map(|kin| name(state, kin)).collect();
+    let mut said = match names.as_slice() {
         [] => "This page ships no network.".to_owned(),
         [one] => format!(
             "This page ships one network, {one}. There is nothing to compare it with yet but a reference mask; with more \
@@ -54,6 +56,12 @@ fn shipped(state: &State, kin: &[Kin]) -> Html {
         ),
         many => format!("This page ships {} networks: {}.", many.len(), many.join(", ")),
     };
+    if !kept.is_empty() {
+        said.push_str(&format!(
+            " This browser keeps {} of your own, which takes part too.",
+            words::counted(kept.len(), "network")
+        ));
+    }
     html! { <p>{ said }</p> }
 }
 

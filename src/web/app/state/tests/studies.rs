@@ -41,6 +41,7 @@ fn seen(look: &Look) -> FromDesk {
 /// Two networks, the larger beta first, and a family that has run.
 fn family() -> Bench {
     let mut bench = Bench::ready();
+    bench.state.models.clear();
     let model = |path: &str, beta| Model {
         path: path.into(),
         card: Rc::new(ModelCard {
