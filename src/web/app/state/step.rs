@@ -1,7 +1,8 @@
 //! What a person does.
 
 use super::{
-    Action, Cut, Desk, Display, Drawing, Effect, FileCard, Input, NoticeKind, Pen, Planning, Run, State, Window,
+    Action, Cut, Desk, Display, Drawing, Effect, FileCard, Input, NoticeKind, Pen, Planning, Run, State,
+    Window,
 };
 use crate::web::messages::finetune::KEPT;
 use crate::web::messages::{Slot, ToDesk};

@@ -879,7 +879,10 @@ fn a_mask_is_corrected_under_a_pen_and_taken_over_or_left() {
     assert_eq!(bench.step(Action::DrawWith(eraser)), [Effect::DrawWith]);
     assert_eq!(bench.state.correcting, Some(eraser));
     assert_eq!(bench.step(Action::UndoStroke), [Effect::UndoStroke]);
-    assert_eq!(bench.step(Action::EndCorrecting(true)), [Effect::EndDrawing(true)]);
+    assert_eq!(
+        bench.step(Action::EndCorrecting(true)),
+        [Effect::EndDrawing(true)]
+    );
     assert_eq!(bench.state.correcting, None);
     let case = bench.now().unwrap();
     assert_eq!(bench.step(Action::Corrected), [Effect::SendDrawn { case }]);
@@ -913,7 +916,8 @@ fn kept_networks_follow_those_that_ship_and_one_that_is_deleted_is_not_used() {
         }]
     };
     bench.step(Action::KeptFound(kept()));
-    let paths = |bench: &Bench| -> Vec<String> { bench.state.models.iter().map(|m| m.path.clone()).collect() };
+    let paths =
+        |bench: &Bench| -> Vec<String> { bench.state.models.iter().map(|m| m.path.clone()).collect() };
     assert_eq!(paths(&bench), ["models/browser", "kept/abc"]);
     bench.step(Action::ChooseModel("kept/abc".into()));
     bench.step(Action::KeptFound(kept()));
