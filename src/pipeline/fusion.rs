@@ -210,7 +210,16 @@ pub fn draw(
         boxes
     };
     let scan = head.flair();
-    pictures::three_planes(head.grid(), scan, pictures::window(scan), place, map, boxes)
+    let window = pictures::window(scan);
+    // Outside the foreground intensities are 0, which is the tissue's median; it is black here.
+    let shown = |at: usize| {
+        if head.foreground()[at] {
+            scan[at]
+        } else {
+            window[0]
+        }
+    };
+    pictures::three_planes(head.grid(), shown, window, place, map, boxes)
 }
 
 #[cfg(test)]

@@ -81,12 +81,12 @@ pub fn window(values: &[f32]) -> [f32; 2] {
     if low < high { [low, high] } else { [low, low + 1.0] }
 }
 
-/// Draws the three planes through a place. `scan` has one value a voxel of `grid` and is shown in `window`; `map` gives the
-/// values over a slice, one a pixel.
+/// Draws the three planes through a place. `scan` gives the value of a voxel of `grid` by its index, and is shown in the window;
+/// `map` gives the values over a slice, one a pixel.
 #[must_use]
 pub fn three_planes(
     grid: &Grid,
-    scan: &[f32],
+    scan: impl Fn(usize) -> f32,
     [low, high]: [f32; 2],
     place: [f64; 3],
     mut map: impl FnMut(&Slice) -> Vec<f32>,
@@ -97,7 +97,7 @@ pub fn three_planes(
         let slice = Slice::through(grid, plane, place);
         Picture {
             // The cast saturates, which is what a window does.
-            grey: slice.values(|at| ((scan[at] - low) * unit) as u8),
+            grey: slice.values(|at| ((scan(at) - low) * unit) as u8),
             over: map(&slice),
             about: About {
                 plane,
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(place, [1.0, 4.0, 9.0]);
         let pictures = three_planes(
             &grid,
-            &scan,
+            |at| scan[at],
             [0.0, 255.0],
             place,
             |slice| slice.values(|at| at as f32),

@@ -11,7 +11,7 @@ pub enum Plane {
     Axial,
     /// From the front: left is on the right of the picture, top is up.
     Coronal,
-    /// From the left: front is on the right of the picture, top is up.
+    /// From the left: front is on the left of the picture, top is up.
     Sagittal,
 }
 
@@ -52,9 +52,8 @@ impl Slice {
         let at = nearest(grid, place_mm);
         let by_world = Orientation::of(&grid.affine).by_world();
         let [across, up, through] = plane.axes().map(|world| by_world[world]);
-        // Left to right on the screen: from the patient's right to the left (against x), or from back to front.
-        let mirrored = plane != Plane::Sagittal;
-        let across = (across.0, across.1 ^ mirrored);
+        // Left to right on the screen: from the patient's right to the left, or from front to back, against the world axis.
+        let across = (across.0, !across.1);
         let down = (up.0, !up.1);
         let mut first = [0; 3];
         first[through.0] = at[through.0];
@@ -169,7 +168,7 @@ mod tests {
     }
 
     proptest! {
-        /// However a scan is stored: going right in a picture goes to the patient's left (or front), going down goes back or
+        /// However a scan is stored: going right in a picture goes to the patient's left (or back), going down goes back or
         /// down, and pixels, voxels and places agree.
         #[test]
         fn pictures_are_the_right_way_up(
@@ -182,9 +181,9 @@ mod tests {
             let at = [0, 1, 2].map(|a| (voxel[a] * shape[a] as f64) as usize);
             let place = grid.world(at.map(|i| i as f64));
             prop_assert_eq!(nearest(&grid, place), at);
-            for (plane, right, down) in [(Plane::Axial, (0, -1.0), 1), (Plane::Coronal, (0, -1.0), 2), (Plane::Sagittal, (1, 1.0), 2)] {
+            for (plane, left, down) in [(Plane::Axial, 0, 1), (Plane::Coronal, 0, 2), (Plane::Sagittal, 1, 2)] {
                 let slice = Slice::through(&grid, plane, place);
-                prop_assert!(slice.steps[0][right.0] * right.1 > 0.0);
+                prop_assert!(slice.steps[0][left] < 0.0);
                 prop_assert!(slice.steps[1][down] < 0.0);
                 let [column, row] = slice.pixel(at.map(|i| i as f64));
                 prop_assert_eq!(slice.voxel(column as usize, row as usize), at);

@@ -91,7 +91,10 @@ pageTest("report: a batch goes on past a broken scan and ends in one table", { r
   await page.getByLabel(/File names in the table/).check();
   const named = await app.save(button(page, "Save table (CSV)"));
   assert.match(readFileSync(named.file, "utf8"), /sub-x_ses-2_FLAIR\.nii\.gz/);
-  // Stopping one leaves the rest waiting.
+  // Stopping one leaves the rest waiting. Many votes make it last long enough to be stopped.
+  await page.getByText("Settings").first().click();
+  await page.getByRole("combobox", { name: "Patch overlap" }).selectOption("0.75");
+  await page.getByRole("checkbox", { name: /rotations/ }).check();
   await page.getByLabel("Scans for a batch").setInputFiles([inputs.good, inputs["sub-x_ses-2_FLAIR"]]);
   await button(page, "Segment all").click();
   await page.getByText("at work").waitFor();

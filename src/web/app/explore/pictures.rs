@@ -198,7 +198,7 @@ fn OnePlane(props: &OnePlaneProps) -> Html {
     let (name, axis, value, sides) = match about.plane {
         Plane::Axial => ("Axial", "z", place[2], ["R", "A"]),
         Plane::Coronal => ("Coronal", "y", place[1], ["R", "S"]),
-        Plane::Sagittal => ("Sagittal", "x", place[0], ["P", "S"]),
+        Plane::Sagittal => ("Sagittal", "x", place[0], ["A", "S"]),
     };
     let said = format!("{name}, {axis} {}", tenths(value));
     html! {
@@ -218,8 +218,8 @@ fn OnePlane(props: &OnePlaneProps) -> Html {
                     }) }
                     <path class="cross" d={format!("M{x:.2} 0V{height}M0 {y:.2}H{width}")} />
                 </g></svg>
-                <span class="side left" aria-hidden="true">{ sides[0] }</span>
-                <span class="side top" aria-hidden="true">{ sides[1] }</span>
+                <span class="mark at-left" aria-hidden="true">{ sides[0] }</span>
+                <span class="mark at-top" aria-hidden="true">{ sides[1] }</span>
             </div>
             <figcaption>{ said }{ " mm" }</figcaption>
         </figure>

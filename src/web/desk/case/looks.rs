@@ -57,7 +57,14 @@ impl Case {
             return Ok(None);
         };
         let place = pictures::at_voxel(&volume.grid, place);
-        let drawn = pictures::three_planes(&volume.grid, &volume.data, window, place, codes, |_| Vec::new());
+        let drawn = pictures::three_planes(
+            &volume.grid,
+            |at| volume.data[at],
+            window,
+            place,
+            codes,
+            |_| Vec::new(),
+        );
         Ok(Some(Drawn {
             pictures: drawn,
             place,
@@ -84,7 +91,14 @@ impl Case {
                 }
             })
         };
-        let drawn = pictures::three_planes(&volume.grid, &volume.data, window, place, marked, |_| Vec::new());
+        let drawn = pictures::three_planes(
+            &volume.grid,
+            |at| volume.data[at],
+            window,
+            place,
+            marked,
+            |_| Vec::new(),
+        );
         Ok(Some(Drawn {
             pictures: drawn,
             place,
