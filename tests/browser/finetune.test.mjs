@@ -109,6 +109,11 @@ pageTest("fine-tune: cohort to kept network on the CPU", { replace }, async ({ p
   await shot("-2-plan");
   await page.waitForLoadState("networkidle");
   const before = requests.length;
+  await page.evaluate(() => {
+    globalThis.longest = 0;
+    const see = (list) => list.getEntries().forEach(({ duration }) => (globalThis.longest = Math.max(globalThis.longest, duration)));
+    new PerformanceObserver(see).observe({ type: "longtask" });
+  });
   await view.button("Start training").click();
   await view.says(/Training, step \d\d/);
   await view.button("Pause").click();
@@ -122,6 +127,7 @@ pageTest("fine-tune: cohort to kept network on the CPU", { replace }, async ({ p
   await view.button("Go on").click();
   const scores = await view.result();
   assert.equal(requests.length, before, "a request was made during the run");
+  t.diagnostic(`longest task of the page during the run: ${await page.evaluate(() => globalThis.longest)} ms`);
   await assertAccessible(page);
   await shot("-4-decide");
 
@@ -238,7 +244,29 @@ pageTest("fine-tune: a reload and a dead worker cost a few steps", { replace }, 
   assert.ok((await resume()) >= reached - 20, "more was lost than the steps since the checkpoint before");
   await view.button("Stop and evaluate").click();
   await view.result();
+  // Back to the weights that it started from: evaluated anew, they score what they scored before.
+  await view.main.getByLabel("Weights of").selectOption("0");
+  await view.main.getByText(/No step scored better|hardly different/).waitFor({ timeout: 120_000 });
+  const { DSC } = await view.result();
+  assert.equal(DSC.after, DSC.before);
   problems.splice(0, problems.length, ...problems.filter((text) => !/on purpose/.test(text)));
+});
+
+pageTest("fine-tune: full storage is said, and the run goes on", { replace }, async ({ page }) => {
+  const view = viewOf(page);
+  await view.open(cohort.good, "3 of 3 cases ready for training.");
+  await view.plan({ steps: 20, every: 10 });
+  const { origin } = new URL(page.url());
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 1000 });
+  await view.button("Start training").click();
+  await view.main.getByText(/cannot be stored.*is full.*It goes on/).waitFor();
+  await view.result();
+  await view.button("Keep").click();
+  await view.main.getByText(/could not be kept: .*is full/).waitFor();
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin });
+  await view.button("Keep").click();
+  await view.main.getByText("The network is kept in this browser").waitFor();
 });
 
 pageTest("fine-tune: the same on WebGPU with a toy network", { replace }, async ({ page, requests, t }) => {

@@ -3,9 +3,9 @@
 //! What page, desk and engines may rely on:
 //!
 //! - Every file but `index.html`, `licences.html` and `service-worker.js` has a content hash in its name. Programs ask `www/assets.js`
-//!   (in Rust `web::assets`) for the file behind a logical name: `desk.js`, `engine-cpu.js`, `engine-gpu.js`, and
-//!   any file below `www/models` and `www/samples`, named relative to `www`. The table of names is part of each
-//!   bundle. The order is engines, desk, app, so a program can find those before it.
+//!   (in Rust `web::assets`) for the file behind a logical name: `desk.js`, `engine-cpu.js`, `engine-gpu.js`,
+//!   `tutor-cpu.js`, `tutor-gpu.js`, and any file below `www/models` and `www/samples`, named relative to `www`. The
+//!   table of names is part of each bundle. The order is engines, desk, app, so a program can find those before it.
 //! - A program's start-up file imports what wasm-bindgen wrote, gives it the hashed WebAssembly file, and awaits it:
 //!   `main` of the binary then runs. If that fails in a worker, the worker's `error` event fires.
 //! - Rust binds JavaScript by `#[wasm_bindgen(module = "/www/NAME.js")]`; such a file may import other files in `www`

@@ -1,4 +1,4 @@
-//! The four programs that run in a browser: compile, bind to JavaScript, optimise.
+//! The six programs that run in a browser: compile, bind to JavaScript, optimise.
 //!
 //! Binding and optimising are remembered in the cache by a hash of all that goes into them, so that a program that
 //! did not change costs nothing. (Compiling is remembered by cargo.)

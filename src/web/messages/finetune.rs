@@ -258,8 +258,8 @@ pub enum FromTuner {
     },
     /// A checkpoint is in storage.
     Saved {
-        /// Bytes of it.
-        bytes: usize,
+        /// Steps done in it.
+        step: u64,
     },
     /// A checkpoint could not be stored; the run goes on without.
     NotSaved {

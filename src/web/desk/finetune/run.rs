@@ -42,8 +42,10 @@ pub(super) struct Active {
     steps: RefCell<Vec<TuneStep>>,
     seconds_left: Cell<Option<f64>>,
     told: Cell<Option<Instant>>,
-    /// The newest checkpoint that waits to be stored.
-    unsaved: RefCell<Option<Uint8Array>>,
+    /// Steps done in the round in progress.
+    step: Cell<u64>,
+    /// The newest checkpoint that waits to be stored, and its steps.
+    unsaved: RefCell<Option<(u64, Uint8Array)>>,
     saving: Cell<bool>,
 }
 
@@ -58,6 +60,7 @@ impl Active {
             steps: RefCell::default(),
             seconds_left: Cell::new(None),
             told: Cell::new(None),
+            step: Cell::new(0),
             unsaved: RefCell::default(),
             saving: Cell::new(false),
         }
@@ -322,6 +325,7 @@ fn hear(desk: &Rc<Desk>, run: &Rc<Active>, event: &Event<'_>) -> ControlFlow<()>
     match event {
         Event::Stage(place) => {
             flush(desk, run);
+            run.step.set(place.step);
             let round = if place.folds > 1 {
                 format!(", run {} of {}", place.fold + 1, place.folds)
             } else {
@@ -341,6 +345,7 @@ fn hear(desk: &Rc<Desk>, run: &Rc<Active>, event: &Event<'_>) -> ControlFlow<()>
             }
         }
         Event::Step(point, place) => {
+            run.step.set(point.step);
             run.seconds_left.set(place.left.map(|left| left.as_secs_f64()));
             run.steps.borrow_mut().push(TuneStep {
                 fold: point.fold,
@@ -385,7 +390,7 @@ fn flush(desk: &Desk, run: &Active) {
 
 /// Stores a checkpoint beside the training. While one is being written, only the newest of the next waits.
 fn save(desk: &Rc<Desk>, run: &Rc<Active>, bytes: &[u8]) {
-    *run.unsaved.borrow_mut() = Some(Uint8Array::new_from_slice(bytes));
+    *run.unsaved.borrow_mut() = Some((run.step.get(), Uint8Array::new_from_slice(bytes)));
     if run.saving.replace(true) {
         return;
     }
@@ -393,15 +398,13 @@ fn save(desk: &Rc<Desk>, run: &Rc<Active>, bytes: &[u8]) {
     spawn_local(async move {
         loop {
             let next = run.unsaved.borrow_mut().take();
-            let Some(bytes) = next else { break };
+            let Some((step, bytes)) = next else { break };
             // A run that was discarded must not come back.
             if run.ear.wish.get() == Wish::Leave {
                 break;
             }
             match desk.store_checkpoint(&bytes).await {
-                Ok(()) => desk.tune(FromTuner::Saved {
-                    bytes: bytes.length() as usize,
-                }),
+                Ok(()) => desk.tune(FromTuner::Saved { step }),
                 Err(problem) => desk.not_saved(&problem),
             }
         }

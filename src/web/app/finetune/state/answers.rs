@@ -175,8 +175,8 @@ impl State {
                 run.looks.push(look);
                 picture.map(Effect::ShowLook).into_iter().collect()
             }
-            FromTuner::Saved { .. } => {
-                run.saved = Some(run.step());
+            FromTuner::Saved { step } => {
+                run.saved = Some(step);
                 run.not_saved = None;
                 Vec::new()
             }

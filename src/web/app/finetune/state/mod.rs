@@ -372,6 +372,12 @@ impl State {
             && !self.cohort.is_checking()
             && !matches!(&self.plan, Planning::Known(plan) if plan.refusal.is_some())
             && !matches!(&self.plan, Planning::Impossible(_))
+            && (matches!(self.form.budget, Budget::Steps(_)) || self.is_timed())
+    }
+
+    /// True once a step was timed: before, nobody knows how many fit into so many minutes.
+    fn is_timed(&self) -> bool {
+        matches!(&self.plan, Planning::Known(plan) if plan.step_seconds.is_some())
     }
 
     fn send(&self, message: ToTuner) -> Vec<Effect> {

@@ -182,6 +182,15 @@ fn a_plan_is_asked_for_once_and_an_old_answer_is_no_news() {
     assert_eq!(state.step(Action::Start), []);
     drop(state.step(answer(2, plan(None))));
     assert!(state.can_start());
+    // Minutes mean nothing before a step was timed.
+    drop(state.step(Action::Budget(Budget::Minutes(5.0))));
+    assert!(!state.can_start());
+    let timed = TunePlan {
+        step_seconds: Some(0.5),
+        ..plan(None)
+    };
+    drop(state.step(answer(2, timed)));
+    assert!(state.can_start());
 }
 
 #[test]
@@ -217,7 +226,7 @@ fn steps_that_were_lost_are_done_again_and_a_fold_starts_anew() {
         })
     };
     drop(state.step(tell((1..=5).map(|step| point(0, step)).collect())));
-    drop(state.step(Action::Desk(FromTuner::Saved { bytes: 1 })));
+    drop(state.step(Action::Desk(FromTuner::Saved { step: 5 })));
     assert_eq!(state.run.as_ref().unwrap().saved, Some(5));
     drop(state.step(tell(vec![point(0, 4), point(0, 5), point(0, 6)])));
     let steps =
