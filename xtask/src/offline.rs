@@ -22,7 +22,7 @@ const PAGES: [&str; 2] = ["index.html", "licences.html"];
 
 /// What a first visit does not wait for, by the start of the logical name: the engine that few machines use, and the large
 /// sample.
-const LATER: [&str; 2] = ["engine-gpu", "samples/head"];
+const LATER: [&str; 4] = ["engine-gpu", "tutor-cpu", "tutor-gpu", "samples/head"];
 
 /// What the page never fetches.
 const NEVER: [&str; 3] = [".csv", ".md", "curve.svg"];
