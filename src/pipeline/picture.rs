@@ -1,32 +1,7 @@
 //! A slice of a head as a picture, for small views where a viewer would be too much.
 
 use super::Head;
-use serde::{Deserialize, Serialize};
-
-/// A plane through a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Plane {
-    /// Seen from below, front at the top.
-    Axial,
-    /// Seen from the front.
-    Coronal,
-    /// Seen from the patient's left, front at the left.
-    Sagittal,
-}
-
-impl Plane {
-    /// All three.
-    pub const ALL: [Self; 3] = [Self::Axial, Self::Coronal, Self::Sagittal];
-
-    /// The volume's axes along the picture's width and height, and the one that it is cut across.
-    const fn axes(self) -> [usize; 3] {
-        match self {
-            Self::Axial => [0, 1, 2],
-            Self::Coronal => [0, 2, 1],
-            Self::Sagittal => [1, 2, 0],
-        }
-    }
-}
+use crate::volume::slice::{Plane, Slice};
 
 /// Colours of the voxels that are in both masks, in the automatic one only, and in the reference only (RGB): yellow,
 /// vermillion and sky blue of the Okabe-Ito palette, as in the page's comparison.
@@ -61,19 +36,15 @@ pub enum Over<'a> {
 /// [`normalise`](crate::volume::intensity::normalise)); these two show CSF dark and lesions bright.
 const WINDOW: [f32; 2] = [-4.0, 5.0];
 
-/// The slice of a head's FLAIR across `plane` at `index` (clamped to the head).
-///
-/// The head's axes are RAS. The patient's left is on the right, as radiologists look at scans.
+/// The slice of a head's FLAIR through a voxel.
 #[must_use]
-pub fn picture(head: &Head, plane: Plane, index: usize, over: Over<'_>) -> Picture {
-    let shape = head.grid().shape;
-    let [across, up, through] = plane.axes();
-    let (width, height) = (shape[across], shape[up]);
-    let index = index.min(shape[through].saturating_sub(1));
-    let strides = [1, shape[0], shape[0] * shape[1]];
-    // Both horizontal axes count from the picture's right: the patient's right is at the left, the front too.
+pub fn picture(head: &Head, plane: Plane, through: [usize; 3], over: Over<'_>) -> Picture {
+    let grid = head.grid();
+    let slice = Slice::through(grid, plane, grid.world(through.map(|index| index as f64)));
+    let [width, height] = slice.size;
     let voxel = |column: usize, row: usize| {
-        (width - 1 - column) * strides[across] + (height - 1 - row) * strides[up] + index * strides[through]
+        let [x, y, z] = slice.voxel(column, row);
+        x + grid.shape[0] * (y + grid.shape[1] * z)
     };
     let inside = |mask: &[bool], column: usize, row: usize| mask.get(voxel(column, row)) == Some(&true);
     let edge = |mask: &[bool], column: usize, row: usize| {
@@ -169,15 +140,16 @@ mod tests {
 
     #[test]
     fn a_voxel_lies_where_radiologists_look_for_it() {
-        let head = head([1, 5, 4]);
+        let bright = [1, 5, 4];
+        let head = head(bright);
         let nothing = [false; 210];
-        // (plane, slice, column, row): the patient's right at the left, front and top at the top or left.
-        for (plane, index, size, column, row) in [
-            (Plane::Axial, 4, (5, 7), 3, 1),
-            (Plane::Coronal, 5, (5, 6), 3, 1),
-            (Plane::Sagittal, 1, (7, 6), 1, 1),
+        // (plane, size, column, row): the patient's right at the left, front and top at the top or left.
+        for (plane, size, column, row) in [
+            (Plane::Axial, (5, 7), 3, 1),
+            (Plane::Coronal, (5, 6), 3, 1),
+            (Plane::Sagittal, (7, 6), 1, 1),
         ] {
-            let picture = picture(&head, plane, index, Over::Outline(&nothing));
+            let picture = picture(&head, plane, bright, Over::Outline(&nothing));
             assert_eq!((picture.width, picture.height), size);
             let white: Vec<(usize, usize)> = (0..picture.height)
                 .flat_map(|row| (0..picture.width).map(move |column| (column, row)))
@@ -194,7 +166,7 @@ mod tests {
         for (x, y) in (1..4).flat_map(|x| (2..5).map(move |y| (x, y))) {
             mask[at([x, y, 2])] = true;
         }
-        let outline = picture(&head, Plane::Axial, 2, Over::Outline(&mask));
+        let outline = picture(&head, Plane::Axial, [0, 0, 2], Over::Outline(&mask));
         let coloured = |picture: &Picture| {
             picture
                 .rgba
@@ -211,7 +183,7 @@ mod tests {
         let compared = picture(
             &head,
             Plane::Axial,
-            2,
+            [0, 0, 2],
             Over::Comparison {
                 found: &found,
                 truth: &mask,

@@ -9,9 +9,10 @@ use super::super::Desk;
 use super::super::case::info;
 use crate::pipeline::cohort::{self, CaseProblem};
 use crate::pipeline::finetune::Case;
-use crate::pipeline::picture::{Over, Picture, Plane, fullest, picture};
+use crate::pipeline::picture::{Over, Picture, fullest, picture};
 use crate::volume::VolumeError;
 use crate::volume::nifti::{self, Scan};
+use crate::volume::slice::Plane;
 use crate::web::channel;
 use crate::web::messages::finetune::CaseInfo;
 
@@ -70,22 +71,9 @@ impl Desk {
         };
         let (_, mask) = self.read_scan("Mask", mask_file).await?;
         let checked = cohort::check(&flair, t1_scan.as_ref(), &mask)?;
-        let slices = fullest(checked.prepared.head.grid().shape, &checked.label);
-        // Across x for the sagittal plane, y for the coronal one, z for the axial one.
-        let [sagittal, coronal, axial] = slices;
-        let pictures = [
-            (Plane::Axial, axial),
-            (Plane::Coronal, coronal),
-            (Plane::Sagittal, sagittal),
-        ]
-        .map(|(plane, index)| {
-            picture(
-                &checked.prepared.head,
-                plane,
-                index,
-                Over::Outline(&checked.label),
-            )
-        });
+        let head = &checked.prepared.head;
+        let through = fullest(head.grid().shape, &checked.label);
+        let pictures = Plane::ALL.map(|plane| picture(head, plane, through, Over::Outline(&checked.label)));
         let (sizes, buffers) = packed(&pictures);
         let mut warnings = flair.notes.clone();
         warnings.extend(checked.warnings.iter().cloned());

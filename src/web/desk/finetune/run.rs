@@ -17,8 +17,9 @@ use super::plan::Setup;
 use super::{Ear, Wish};
 use crate::pipeline::finetune::{Event, FoldRecord, HeldOutMap, Outcome, Session};
 use crate::pipeline::names::{self, Output};
-use crate::pipeline::picture::{Over, Picture, Plane, fullest, picture};
+use crate::pipeline::picture::{Over, Picture, fullest, picture};
 use crate::volume::resample::{Interpolation, resample};
+use crate::volume::slice::Plane;
 use crate::volume::{Grid, Volume, nifti};
 use crate::web::channel;
 use crate::web::messages::EngineKind;
@@ -443,7 +444,7 @@ fn slice(run: &Active, case: usize, probability: &Volume) -> Option<Picture> {
         found: &found,
         truth: case.label(),
     };
-    Some(picture(head, Plane::Axial, z, over))
+    Some(picture(head, Plane::Axial, [0, 0, z], over))
 }
 
 /// The steps of a round that an interruption left.
