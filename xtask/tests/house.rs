@@ -22,7 +22,7 @@ const RULES: [Rule; 8] = [
     ("learn", &["volume", "tiling", "net", "loss", "metrics"], &BROWSER),
     (
         "pipeline",
-        &["volume", "tiling", "net", "metrics"],
+        &["volume", "tiling", "net", "loss", "metrics", "learn"],
         &NO_BROWSER_NO_BURN,
     ),
     (
