@@ -75,7 +75,7 @@ pub enum ToTuner {
     Discard,
     /// Go on with the run that was interrupted.
     Resume,
-    /// Make a probability map of a held-out case a file ([`FromTuner::File`]).
+    /// Make a probability map of a held-out case a file ([`FromTuner::Files`]).
     SaveMap {
         /// Which of the outcome's maps.
         map: usize,
