@@ -71,7 +71,6 @@ impl Seat {
         &mut self.0
     }
 
-    #[expect(clippy::unused_async, reason = "the programs that train wait here")]
     async fn tune(
         &mut self,
         _: crate::web::messages::finetune::ToTutor,
