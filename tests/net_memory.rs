@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use equipoise::loss::Loss;
 use equipoise::net::kernels::Renorm;
-use equipoise::net::{DenseNet, Mode, NetConfig, Training, memory};
+use equipoise::net::{DenseNet, Mode, NetConfig, Part, Training, memory};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -94,6 +94,24 @@ fn passes_take_what_was_planned() {
         check(format!("{preset}@{side} inference"), planned, real);
 
         let device = Device::flex().autodiff();
+        // A part that learns, by statistics that do not.
+        for part in [Part::Head, Part::Decoder] {
+            let net = DenseNet::new(&config, 1, &device).unwrap().train_only(part);
+            for keep in [true, false] {
+                let training = Training {
+                    dropout: 1,
+                    batch: None,
+                    keep,
+                };
+                let real = peak(|| {
+                    let labels = patch(side, &device).narrow(1, 0, 1).greater_elem(1.0).float();
+                    let logits = net.forward(patch(side, &device), Mode::Train(training));
+                    let _ = Loss::default().forward(logits, labels).backward();
+                });
+                let planned = memory::tuning(&config, side, part, keep).unwrap();
+                check(format!("{preset}@{side} {part:?}, kept: {keep}"), planned, real);
+            }
+        }
         let net = DenseNet::new(&config, 1, &device).unwrap();
         for keep in [true, false] {
             let training = Training {

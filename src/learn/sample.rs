@@ -296,7 +296,78 @@ pub fn make_small(head: &Sample) -> Sample {
     }
 }
 
+/// A scanner whose images look otherwise: what [`Sample::shifted`] does to a sample.
+const SHIFT: Shift = Shift {
+    contrast: [0.55, 1.5],
+    bias: 0.12,
+    noise: 0.045,
+    slices: 4,
+};
+
+struct Shift {
+    /// Power of the intensities of FLAIR and T1, white matter staying: lesions, grey and white matter move together in FLAIR
+    /// and apart in T1.
+    contrast: [f32; 2],
+    /// Standard deviation of the bias field's logarithm.
+    bias: f32,
+    /// Standard deviation of the noise, in units of white matter.
+    noise: f32,
+    /// Thickness of the axial slices in mm.
+    slices: usize,
+}
+
 impl Sample {
+    /// The same head by another scanner: another contrast, a stronger bias field, more noise, and 4 mm axial slices on their
+    /// own grid. A voxel of the mask is lesion if half of what it covers is.
+    #[must_use]
+    pub fn shifted(&self, seed: u64, number: u64) -> Self {
+        let mut rng = random::stream(seed, Purpose::Sample, u64::MAX - number);
+        let shape = self.grid.shape;
+        let [nx, ny, nz] = shape;
+        let slices = nz / SHIFT.slices;
+        let plane = nx * ny;
+        // Mean over the slices that a thick one covers.
+        let thick = |image: &[f32]| -> Vec<f32> {
+            (0..slices * plane)
+                .map(|i| {
+                    let (z, at) = (i / plane, i % plane);
+                    let of = |k: usize| image[at + plane * (z * SHIFT.slices + k)];
+                    (0..SHIFT.slices).map(of).sum::<f32>() / SHIFT.slices as f32
+                })
+                .collect()
+        };
+        let mut image = |values: &[i16], power: f32| -> Vec<i16> {
+            let mut image: Vec<f32> = values.iter().map(|&v| f32::from(v)).collect();
+            acquisition::change_contrast(&mut image, WHITE, power);
+            acquisition::apply_bias(&mut rng, &mut image, shape, SHIFT.bias);
+            let mut image = thick(&image);
+            acquisition::add_noise(&mut rng, &mut image, SHIFT.noise * WHITE, |_, v| v > 0.0);
+            image
+                .iter()
+                .map(|v| v.round().clamp(0.0, 1000.0) as i16)
+                .collect()
+        };
+        let flair = image(&self.flair, SHIFT.contrast[0]);
+        let t1 = image(&self.t1, SHIFT.contrast[1]);
+        let mask: Vec<f32> = self.mask.iter().map(|&m| f32::from(m)).collect();
+        let mask = thick(&mask).iter().map(|&share| u8::from(share >= 0.5)).collect();
+        let mut grid = self.grid.clone();
+        // The centre of the first thick slice lies between those of the thin ones.
+        let middle = (SHIFT.slices as f64 - 1.0) / 2.0;
+        let origin = grid.world([0.0, 0.0, middle]);
+        for (axis, value) in origin.into_iter().enumerate() {
+            grid.affine[(axis, 2)] *= SHIFT.slices as f64;
+            grid.affine[(axis, 3)] = value;
+        }
+        grid.shape[2] = slices;
+        Self {
+            grid,
+            flair,
+            t1,
+            mask,
+        }
+    }
+
     /// Writes `<prefix>_FLAIR.nii.gz`, `<prefix>_T1w.nii.gz` and `<prefix>_mask.nii.gz`.
     ///
     /// # Errors

@@ -285,7 +285,9 @@ fn step(s: &Sizes, part: Part, keep: bool) -> Result<u64, ConfigError> {
     // Backward, at its widest where it begins: gradients of the doubled maps in both orders, then those of all maps of the
     // topmost block.
     let all = s.maps(3 * s.new + s.before[0], 0);
-    let gradients = l.hold(2 * doubled);
+    // Of the two orders one is given back before the other is made, unless the way down waits for its turn too: that is the
+    // wider figure, and stays.
+    let gradients = l.hold(if way_down { 2 } else { 1 } * doubled);
     l.free(gradients);
     if way_up {
         l.free(2 * doubled);

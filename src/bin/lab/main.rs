@@ -46,6 +46,8 @@ enum Command {
     Preview(make::PreviewArgs),
     /// Make the synthetic sample heads from the ICBM152 maps.
     Sample(make::SampleArgs),
+    /// Make synthetic heads with lesions, each another; with `--shift` as another scanner would image them.
+    Synthetic(make::SyntheticArgs),
     /// Complete a model's card with figures and failures, and write it for people.
     Card(make::CardArgs),
     /// Time the network, ours against burn's stock operators, side by side; prints a table, writes JSON.
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Finetune(args) => finetune::run(&args),
         Command::Preview(args) => make::preview(&args),
         Command::Sample(args) => make::sample(&args),
+        Command::Synthetic(args) => make::synthetic(&args),
         Command::Card(args) => make::card(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Tune(args) => tune::run(&args),

@@ -125,3 +125,44 @@ pub(crate) fn sample(args: &SampleArgs) -> Outcome {
     equipoise::learn::sample::write_samples(&args.maps, &args.shapes, &args.out, args.seed)?;
     Ok(())
 }
+
+#[derive(clap::Args)]
+pub(crate) struct SyntheticArgs {
+    /// Folder with the ICBM152 2009a T1, grey matter and white matter maps (in the Python package nilearn).
+    #[arg(long)]
+    maps: PathBuf,
+    /// Lesion shapes (`lesions_compact.npz`).
+    #[arg(long, default_value = "../shared/data/lesion_shapes/lesions_compact.npz")]
+    shapes: PathBuf,
+    /// Number of heads.
+    #[arg(long, default_value_t = 5)]
+    count: u64,
+    /// Number of the first; each number is another head. 0 and 1 are the shipped samples.
+    #[arg(long, default_value_t = 2)]
+    first: u64,
+    /// By another scanner: new contrast, stronger bias field, more noise, 4 mm axial slices.
+    #[arg(long)]
+    shift: bool,
+    /// Seed.
+    #[arg(long, default_value_t = 152)]
+    seed: u64,
+    /// Folder for `sub-NN_FLAIR.nii.gz`, `sub-NN_T1w.nii.gz` and `sub-NN_mask.nii.gz`.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub(crate) fn synthetic(args: &SyntheticArgs) -> Outcome {
+    use equipoise::learn::sample::{Atlas, load_shapes, make_head};
+    let atlas = Atlas::load(&args.maps)?;
+    let shapes = load_shapes(&args.shapes)?;
+    std::fs::create_dir_all(&args.out).map_err(at(&args.out))?;
+    for number in args.first..args.first + args.count {
+        let mut head = make_head(&atlas, &shapes, args.seed, number);
+        if args.shift {
+            head = head.shifted(args.seed, number);
+        }
+        head.write(&args.out, &format!("sub-{number:02}"))?;
+        eprintln!("sub-{number:02}");
+    }
+    Ok(())
+}

@@ -5,6 +5,7 @@ mod partner;
 mod pass;
 mod peak;
 mod plot;
+mod step;
 mod table;
 
 use crate::Outcome;
@@ -35,6 +36,8 @@ enum Command {
     Peak(peak::Args),
     /// Whole heads of several sizes through the pipeline; prints JSON.
     Head(head::Args),
+    /// A step of fine-tuning, by the part that learns: time and planned memory; prints JSON.
+    Step(step::Args),
     /// Draw the ratios of `docs/performance.json`.
     Plot(plot::Args),
 }
@@ -46,6 +49,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Some(Command::Network(args)) => network(args),
         Some(Command::Peak(args)) => peak::run(args),
         Some(Command::Head(args)) => head::run(args),
+        Some(Command::Step(args)) => step::run(args),
         Some(Command::Plot(args)) => plot::run(args),
     }
 }

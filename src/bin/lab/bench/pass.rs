@@ -109,14 +109,14 @@ impl Pass {
 }
 
 /// The patch that every benchmark runs on (`tests/bench/model.py` makes the same).
-fn patch(channels: usize, side: usize) -> Vec<f32> {
+pub(super) fn patch(channels: usize, side: usize) -> Vec<f32> {
     (0..channels * side.pow(3))
         .map(|i| (i * 7919 % 2003) as f32 / 500.0 - 2.0)
         .collect()
 }
 
 /// One voxel in fifty is lesion.
-fn labels(side: usize) -> Vec<f32> {
+pub(super) fn labels(side: usize) -> Vec<f32> {
     (0..side.pow(3))
         .map(|i| f32::from(u8::from(i % 50 == 0)))
         .collect()
