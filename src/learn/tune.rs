@@ -27,6 +27,11 @@ pub struct Recipe {
     pub loss: Loss,
     /// Weight of the mean cross-entropy added to it, which has a gradient where an overlap loss has none.
     pub guard: f64,
+    /// How many times a lesion voxel counts in that cross-entropy at first: where the base network answers nothing, this is what
+    /// makes it answer at all.
+    pub lesion_weight: f64,
+    /// Steps over which that falls to 1, by the same factor in each.
+    pub lesion_decay: u64,
     /// Share of values that the trained layers drop; the frozen ones drop nothing.
     pub dropout: f64,
     /// Steps in all, which the learning rate's decay follows.

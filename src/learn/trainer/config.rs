@@ -197,9 +197,8 @@ impl TrainConfig {
     /// How many times a lesion voxel counts in a step's cross-entropy.
     #[must_use]
     pub fn lesion_weight_at(&self, step: u64) -> f64 {
-        let left = (1.0 - step as f64 / self.guard_decay.max(1) as f64).max(0.0);
-        let [first, last] = [self.guard_lesion_weight, self.guard_lesion_weight_final];
-        first.powf(left) * last.powf(1.0 - left)
+        let weights = [self.guard_lesion_weight, self.guard_lesion_weight_final];
+        lesion_weight(weights, self.guard_decay, step)
     }
 
     /// Share of the old average kept in a step; little at first, when the weights still move far.
@@ -218,6 +217,12 @@ pub(super) fn learning_rate(highest: f64, warmup: u64, last: f64, steps: u64, st
     let done = ((step - warmup) as f64 / span as f64).min(1.0);
     let cosine = (1.0 + (std::f64::consts::PI * done).cos()) / 2.0;
     highest * (last + (1.0 - last) * cosine)
+}
+
+/// Falls from the first to the last of two weights, by the same factor in each step.
+pub(super) fn lesion_weight([first, last]: [f64; 2], decay: u64, step: u64) -> f64 {
+    let left = (1.0 - step as f64 / decay.max(1) as f64).max(0.0);
+    first.powf(left) * last.powf(1.0 - left)
 }
 
 /// Share of the old average that is kept.

@@ -203,7 +203,7 @@ impl Tuner {
         let loss = Guarded {
             loss: &run.recipe.loss,
             guard: run.recipe.guard,
-            lesion_weight: 1.0,
+            lesion_weight: run.recipe.lesion_weight_at(step),
         }
         .forward(logits, label);
         let value = loss.clone().without_autodiff();
@@ -344,6 +344,12 @@ impl Recipe {
         super::config::learning_rate(self.learning_rate, self.warmup, self.final_rate, self.steps, step)
     }
 
+    /// How many times a lesion voxel counts in the cross-entropy after `step` steps.
+    #[must_use]
+    pub fn lesion_weight_at(&self, step: u64) -> f64 {
+        super::config::lesion_weight([self.lesion_weight, 1.0], self.lesion_decay, step)
+    }
+
     /// Share of the old average kept after `step` steps; less at first, so that the base counts no longer than it must.
     #[must_use]
     pub fn average_weight(&self, step: u64) -> f64 {
@@ -381,6 +387,8 @@ mod tests {
                 smooth: 1.0,
             },
             guard: 1.0,
+            lesion_weight: 4.0,
+            lesion_decay: 3,
             dropout: 0.1,
             steps: 10,
             learning_rate: 1e-2,
