@@ -27,11 +27,16 @@ pub(crate) fn dist(paths: &Paths, options: Options) -> Result<Report> {
     let node_packages = system::node_packages(paths)?;
     let (old, new): (Vec<_>, Vec<_>) = programs::PROGRAMS
         .iter()
-        .partition(|program| options.page && program.name.starts_with("engine"));
-    let mut programs = old
-        .into_iter()
-        .map(|program| programs::last_built(paths, &node_packages, program, options.fast))
-        .collect::<Result<Vec<_>>>()?;
+        .partition(|program| options.page && !matches!(program.name, "desk" | "app"));
+    let mut programs = Vec::new();
+    for program in old {
+        programs.extend(programs::last_built(
+            paths,
+            &node_packages,
+            program,
+            options.fast,
+        )?);
+    }
     let (built, messages) = programs::build(paths, &node_packages, new, options.fast)?;
     programs.extend(built);
     let bundle = bundle::bundle(paths, &node_packages, &programs, |bundle| {

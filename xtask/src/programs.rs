@@ -119,13 +119,13 @@ pub(crate) struct Built<'a> {
     pub(crate) wasm: PathBuf,
 }
 
-/// A program as it was bound last, whatever the source is now.
+/// A program as it was bound last, whatever the source is now; nothing if it never was.
 pub(crate) fn last_built<'a>(
     paths: &Paths,
     node_packages: &Path,
     program: &'a Program,
     fast: bool,
-) -> Result<Built<'a>> {
+) -> Result<Option<Built<'a>>> {
     let prefix = format!("{}-bound-", program.name);
     let mut entries = Vec::new();
     for entry in fs::read_dir(paths.steps())? {
@@ -134,17 +134,17 @@ pub(crate) fn last_built<'a>(
             entries.push((entry.metadata()?.modified()?, entry.path()));
         }
     }
-    let (_, bound) = entries
-        .into_iter()
-        .max()
-        .with_context(|| format!("{} was not built yet; run `./dev build`", program.name))?;
+    let Some((_, bound)) = entries.into_iter().max() else {
+        say(&format!("{} was never built and is left out", program.name));
+        return Ok(None);
+    };
     let unoptimised = bound.join(format!("{}_bg.wasm", program.name));
     let wasm = if fast {
         unoptimised
     } else {
         optimise(paths, node_packages, program, &unoptimised)?
     };
-    Ok(Built { program, bound, wasm })
+    Ok(Some(Built { program, bound, wasm }))
 }
 
 /// Compiles, binds and (unless `fast`) optimises all programs. The messages are those of the compiler.
