@@ -267,6 +267,8 @@ pub enum FromDesk {
     },
     /// Answer to [`ToDesk::Look`]; buffers as [`Seen`] says.
     Seen(Box<Seen>),
+    /// Answer to [`ToDesk::Look`] where there is nothing to draw any more: a member or the reference is gone.
+    Unseen,
     /// A file was made. `buffers[0]` holds its bytes.
     Saved {
         /// Its BIDS-like name.

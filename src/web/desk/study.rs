@@ -88,7 +88,7 @@ impl Desk {
         };
         match drawn {
             Ok(Some(drawn)) => self.show(look.clone(), drawn, case),
-            Ok(None) => {}
+            Ok(None) => return self.say(case, FromDesk::Unseen),
             Err(problem) => return self.fail(case, &problem),
         }
         if let What::Family(FamilyLook { cut, .. }) = look.what {

@@ -61,7 +61,9 @@ impl State {
             FromDesk::HandedOver { name } => vec![Effect::HandToTraining(name)],
             // Taken by the page itself.
             FromDesk::Tune(_) => Vec::new(),
-            FromDesk::Fused | FromDesk::Family(_) | FromDesk::Seen(_) => self.hear_of_study(message),
+            FromDesk::Fused | FromDesk::Family(_) | FromDesk::Seen(_) | FromDesk::Unseen => {
+                self.hear_of_study(message)
+            }
             FromDesk::Printable { report, seen } => vec![Effect::Print(Rc::new(*report), Rc::new(*seen))],
             FromDesk::Saved { name } if self.is_for_batch(&name) => vec![Effect::CollectLine],
             FromDesk::Saved { name } => vec![Effect::Download(name)],

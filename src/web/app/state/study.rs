@@ -297,6 +297,12 @@ impl State {
                 }
                 effects
             }
+            FromDesk::Unseen => {
+                if self.study.waiting.take() == Some(true) {
+                    return self.ask_look();
+                }
+                Vec::new()
+            }
             _ => Vec::new(),
         }
     }

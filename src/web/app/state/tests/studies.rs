@@ -123,6 +123,19 @@ fn a_family_runs_by_rising_beta_and_is_then_drawn() {
 }
 
 #[test]
+fn a_drawing_that_came_to_nothing_does_not_block_the_next() {
+    let mut bench = family();
+    bench.says(
+        bench.now(),
+        FromDesk::Family(vec![curves("models/b1"), curves("models/b3")]),
+    );
+    bench.says(bench.now(), FromDesk::Unseen);
+    assert!(bench.sent().is_empty());
+    bench.step(study(StudyAction::Member(1)));
+    assert_eq!(looks(&bench).len(), 1);
+}
+
+#[test]
 fn another_scan_forgets_the_family_and_a_reference_is_compared_with_first() {
     let mut bench = family();
     bench.step(Action::PickedReference(card(9)));
