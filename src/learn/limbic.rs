@@ -92,7 +92,7 @@ mod tests {
 
     fn head() -> Head {
         let n = field::len(SHAPE);
-        let tissue = |i: usize| if i % 3 == 0 { Tissue::White } else { Tissue::Grey } as u8;
+        let tissue = |i: usize| if i.is_multiple_of(3) { Tissue::White } else { Tissue::Grey } as u8;
         Head {
             shape: SHAPE,
             images: [vec![100.0; n], vec![80.0; n]],

@@ -254,7 +254,7 @@ mod tests {
                 keep: true,
             };
             let trained = net.forward(x.clone().to_device(&device), Mode::Train(training));
-            let inferred = burn::module::Module::valid(&net).forward(x, Mode::Infer);
+            let inferred = Module::valid(&net).forward(x, Mode::Infer);
             let difference = trained.without_autodiff() - inferred.clone();
             let difference = difference.abs().max().into_scalar::<f32>();
             let scale = inferred.abs().max().into_scalar::<f32>();

@@ -16,6 +16,8 @@ pub mod kernels;
 #[cfg(feature = "net")]
 pub mod layers;
 pub mod memory;
+#[cfg(feature = "net")]
+pub mod norm;
 mod part;
 #[cfg(all(feature = "net", any(test, feature = "lab", feature = "stock")))]
 pub mod stock;

@@ -3,7 +3,8 @@
 //! Shipped programs do not contain it.
 
 use super::DenseNet;
-use super::layers::{DenseBlock, EPSILON, NormRelu};
+use super::layers::DenseBlock;
+use super::norm::{EPSILON, NormRelu};
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Tensor, activation, module};
 

@@ -408,7 +408,9 @@ mod tests {
             image: (0..2 * n)
                 .map(|i| ((i + seed) * 7919 % 2003) as f32 / 500.0 - 2.0)
                 .collect(),
-            label: (0..n).map(|i| f32::from(u8::from((i + seed) % 9 == 0))).collect(),
+            label: (0..n)
+                .map(|i| f32::from(u8::from((i + seed).is_multiple_of(9))))
+                .collect(),
             side: 8,
         }
     }
