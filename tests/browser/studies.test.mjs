@@ -116,7 +116,7 @@ pageTest("studies: a family of two on a scan, with and without a reference", { r
 
   // Switching is instant, and the shares add up.
   const start = performance.now();
-  await slider(page, "Network").fill("1");
+  await slider(page, "Shown network").fill("1");
   await page.getByRole("heading", { name: "β 3 against β 1" }).waitFor();
   assert.ok(performance.now() - start < 2000, `${performance.now() - start} ms`);
   const shares = async () => (await page.locator(".scores.three dd").allTextContents()).map(Number.parseFloat);

@@ -170,7 +170,7 @@ fn explored(props: &ScanProps, kin: &[Kin]) -> Html {
             <section class="card sliders" aria-labelledby="member-title">
                 <h3 id="member-title">{ "Which mask" }</h3>
                 <Slider
-                    label="Network"
+                    label="Shown network"
                     value={member as f64}
                     min={0.0}
                     max={last.max(1) as f64}
