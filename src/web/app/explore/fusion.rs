@@ -274,7 +274,8 @@ fn Profiles() -> Html {
                 </p>
                 <figcaption class="hint">
                     { "At 50 % overlap neighbouring splines add up to a constant everywhere: a vote fades out exactly as the next one fades \
-                       in. The Gaussian’s sum only nearly does, and the uniform window drops from one to nothing at the border." }
+                       in. The sum of neighbouring Gaussians falls to about a quarter midway between two patches’ middles, which the \
+                       division by Σ W makes up for; the uniform window drops from one to nothing at the border." }
                 </figcaption>
             </figure>
         </section>
@@ -284,6 +285,18 @@ fn Profiles() -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_words_about_the_windows_are_true() {
+        let sums = |window: Window| -> Vec<f64> {
+            let w = window.profile(64);
+            (0..32).map(|x| w[x] + w[x + 32]).collect()
+        };
+        assert!(sums(Window::Bspline).iter().all(|sum| (sum - 1.0).abs() < 1e-12));
+        let gaussian = sums(Window::Gaussian);
+        let [low, high] = [f64::min, f64::max].map(|f| gaussian.iter().copied().reduce(f).unwrap());
+        assert!((0.24..0.30).contains(&(low / high)), "{}", low / high);
+    }
 
     #[test]
     fn layers_have_names() {
