@@ -24,7 +24,7 @@ pageTest("every view in light and dark and at 390 px passes axe and does not scr
       await page.emulateMedia({ colorScheme });
       for (const [view, heading] of [["segment", "Scans"], ["explore", "The loss on paper"], ["explore/scan", "Beta on a scan"], ["explore/fusion", "How patches are fused"], ["about", "What it does"]]) {
         await visit(page, `#${view}`);
-        await page.getByRole("heading", { name: heading }).waitFor();
+        await page.getByRole("heading", { name: heading, exact: true }).waitFor();
         await page.evaluate(axeSource());
         const { violations } = await page.evaluate(() => window.axe.run());
         const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(" ")}`);

@@ -120,9 +120,11 @@ pageTest("studies: a family of two on a scan, with and without a reference", { r
   await page.getByRole("heading", { name: "β 3 against β 1" }).waitFor();
   assert.ok(performance.now() - start < 2000, `${performance.now() - start} ms`);
   const shares = async () => (await page.locator(".scores.three dd").allTextContents()).map(Number.parseFloat);
-  await page.waitForFunction(([ml]) => Math.abs(Number.parseFloat(document.querySelector(".scores.three dd").textContent) - ml) < 0.02, [one[0]]);
+  // Volumes are shown in three figures: from 100 mL on, to the millilitre.
+  await page.waitForFunction(([ml]) => Math.abs(Number.parseFloat(document.querySelector(".scores.three dd").textContent) - ml) <= 0.51, [one[0]]);
   const [both, only3, only1] = await shares();
-  assert.ok(Math.abs(both + only3 - three[0]) < 0.02 && Math.abs(both + only1 - one[0]) < 0.02, `${both} ${only3} ${only1}`);
+  assert.ok(Math.abs(both + only3 - three[0]) <= 0.52 && Math.abs(both + only1 - one[0]) <= 0.52, `${both} ${only3} ${only1}`);
+  assert.ok(Math.abs(only3 - only1 - (three[0] - one[0])) < 0.03, `${only3} ${only1}`);
   await page.waitForTimeout(300);
   const seen = await coloured(page, 0, [213, 94, 0]);
   assert.ok(seen > 0.001, `${seen} of the axial slice is marked by the second alone`);
@@ -168,7 +170,7 @@ pageTest("studies: a family of two on a scan, with and without a reference", { r
   assertOwnFilesOnly(requests.filter(({ url }) => !url.includes("models/toy")));
 });
 
-pageTest("studies: one network alone says so", {}, async ({ page, app }) => {
+pageTest("studies: one network alone says so", { replace: family([[1.5, 0]]) }, async ({ page, app }) => {
   await app.says("Open a FLAIR scan to begin");
   await page.goto(`${page.url().split("#")[0]}#explore/scan`);
   await page.getByText(/ships one network, β 1\.5\. There is nothing to compare it with yet/).waitFor();

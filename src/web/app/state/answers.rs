@@ -72,7 +72,7 @@ impl State {
                     self.run = Run::Cancelled;
                 }
                 self.study.run = StudyRun::Idle;
-                Vec::new()
+                self.ask_lost_plan()
             }
             FromDesk::Failed { problem } => self.failed(problem),
         }

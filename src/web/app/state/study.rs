@@ -281,7 +281,9 @@ impl State {
                         With::Member(0)
                     };
                 }
-                self.ask_look()
+                let mut effects = self.ask_look();
+                effects.extend(self.ask_lost_plan());
+                effects
             }
             FromDesk::Fused => {
                 self.study.fused = true;
@@ -305,6 +307,14 @@ impl State {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// A run drops the plan that was asked for before it; after the run it is wanted again.
+    pub(super) fn ask_lost_plan(&mut self) -> Vec<Effect> {
+        if self.plan == super::Planning::Asked && self.outcome().is_none() {
+            return self.ask_plan();
+        }
+        Vec::new()
     }
 
     /// A look or a family failed.

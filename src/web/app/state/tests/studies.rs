@@ -123,6 +123,32 @@ fn a_family_runs_by_rising_beta_and_is_then_drawn() {
 }
 
 #[test]
+fn a_plan_that_a_run_dropped_is_asked_for_again() {
+    for end in [
+        FromDesk::Family(vec![curves("models/b1"), curves("models/b3")]),
+        FromDesk::Cancelled,
+    ] {
+        let mut bench = family();
+        assert_eq!(bench.state.plan, Planning::Asked);
+        bench.says(bench.now(), end);
+        assert!(
+            bench
+                .sent()
+                .iter()
+                .any(|message| matches!(message, ToDesk::Plan(_))),
+            "{:?}",
+            bench.effects
+        );
+        // Without it nobody knows the patch, and the tiles cannot be drawn.
+        bench.says(bench.now(), FromDesk::Unseen);
+        bench.step(study(StudyAction::Show(Some(Drawing::Fusion))));
+        assert!(looks(&bench).is_empty());
+        bench.says(bench.now(), FromDesk::Planned(plan()));
+        assert_eq!(looks(&bench).len(), 1);
+    }
+}
+
+#[test]
 fn a_drawing_that_came_to_nothing_does_not_block_the_next() {
     let mut bench = family();
     bench.says(
