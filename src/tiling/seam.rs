@@ -25,8 +25,10 @@ pub struct Seams {
 }
 
 impl Seams {
-    /// How much larger the mean jump is across borders; 1 for a map without seams, `None` if there is no border or no jump
-    /// elsewhere.
+    /// How much larger the mean jump is across borders; `None` if there is no border or no jump elsewhere.
+    ///
+    /// Near 1 for a map without seams if the borders lie where as much changes as elsewhere. They need not, so the ratio is
+    /// for comparing maps of one head and one plan.
     #[must_use]
     pub fn ratio(&self) -> Option<f64> {
         (self.across.pairs > 0 && self.elsewhere.mean > 0.0).then(|| self.across.mean / self.elsewhere.mean)

@@ -233,8 +233,10 @@ fn numbers(windows: &[WindowNumbers], shown: Window) -> Html {
             if let Some(first) = windows.first() {
                 <p class="hint">
                     { format!("A jump is the difference of the fused probability between neighbouring voxels of the head, {} pairs across \
-                       borders and {} elsewhere; a map without seams has the ratio 1. Disagreement is the weighted standard deviation of a \
-                       voxel’s votes.", first.seams.across.pairs, first.seams.elsewhere.pairs) }
+                       borders and {} elsewhere. Without seams the ratio is near 1, unless the borders happen to run where much changes \
+                       (through lesions): then it is raised for every window alike, and what tells a seam is the difference between \
+                       windows. Disagreement is the weighted standard deviation of a voxel’s votes.",
+                       first.seams.across.pairs, first.seams.elsewhere.pairs) }
                 </p>
             }
         </section>
