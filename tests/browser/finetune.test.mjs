@@ -269,9 +269,7 @@ pageTest("fine-tune: full storage is said, and the run goes on", { replace }, as
   await view.main.getByText("The network is kept in this browser").waitFor();
 });
 
-// Skipped until it has passed once: the engine that trains on the GPU was bound too late for a run of this test.
-const unproven = { skip: "not yet run with the engine that trains on the GPU" };
-pageTest("fine-tune: the same on WebGPU with a toy network", { replace, ...unproven }, async ({ page, requests, t }) => {
+pageTest("fine-tune: the same on WebGPU with a toy network", { replace }, async ({ page, requests, t }) => {
   const view = viewOf(page);
   await view.open(cohort.good, "3 of 3 cases ready for training.");
   await view.plan({ engine: "WebGPU", steps: 12, every: 12 });
