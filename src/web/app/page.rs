@@ -39,7 +39,6 @@ use super::{files, guess};
 use crate::web::channel::Parcel;
 use crate::web::messages::finetune::{FromTuner, KeptModel};
 use crate::web::messages::{FromDesk, Slot};
-use follow::write_hash;
 use perform::report_failure;
 
 /// What every panel needs.
@@ -108,6 +107,8 @@ pub(super) struct Page {
     point: Point,
     /// Writes the address when the state has been still for a while.
     write_address: Option<Timeout>,
+    /// The address's hash as it was last read or written here.
+    hash: String,
     theme: Theme,
     offline: Offline,
     dragging: bool,
@@ -157,6 +158,7 @@ impl Component for Page {
             printable: None,
             point: Point::default(),
             write_address: None,
+            hash: String::new(),
             theme: Theme::remembered(),
             offline: Offline::default(),
             dragging: false,
@@ -248,8 +250,7 @@ impl Component for Page {
             }
             Msg::Address => self.follow_address(ctx),
             Msg::WriteAddress => {
-                self.write_address = None;
-                write_hash(&self.address(self.view).hash());
+                self.write_address();
                 return false;
             }
             Msg::NextTheme => {

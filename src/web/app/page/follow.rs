@@ -38,8 +38,8 @@ impl Page {
     }
 
     pub(super) fn follow_address(&mut self, ctx: &Context<Self>) {
-        let hash = web_sys::window().and_then(|window| window.location().hash().ok());
-        let Some(wanted) = Address::read(&hash.unwrap_or_default()) else {
+        self.hash = hash();
+        let Some(wanted) = Address::read(&self.hash) else {
             return;
         };
         let view = wanted.view();
@@ -72,6 +72,25 @@ impl Page {
             link.send_message(Msg::WriteAddress);
         }));
     }
+
+    /// Puts the state into the address, without a step in the browser's history.
+    pub(super) fn write_address(&mut self) {
+        self.write_address = None;
+        let now = hash();
+        // Somebody has just asked for another address, and the event that says so is on its way.
+        if now != self.hash {
+            return;
+        }
+        let new = self.address(self.view).hash();
+        // An address without a hash is that of the first view as it comes.
+        if new == now || (now.is_empty() && new == Address::Segment(Link::default()).hash()) {
+            return;
+        }
+        if let Some(window) = web_sys::window() {
+            drop(window.location().replace(&new));
+            self.hash = new;
+        }
+    }
 }
 
 /// What a part of "Explore" has the desk draw.
@@ -83,15 +102,10 @@ fn drawing(topic: Topic) -> Option<Drawing> {
     }
 }
 
-/// Puts a hash into the address without a step in the browser's history.
-pub(super) fn write_hash(hash: &str) {
-    let Some(location) = web_sys::window().map(|window| window.location()) else {
-        return;
-    };
-    let now = location.hash().unwrap_or_default();
-    // An address without a hash is that of the first view as it comes.
-    let same = now == hash || (now.is_empty() && hash == Address::Segment(Link::default()).hash());
-    if !same {
-        drop(location.replace(hash));
-    }
+/// The address's hash, with its `#`; empty if it has none.
+fn hash() -> String {
+    let location = web_sys::window().map(|window| window.location());
+    location
+        .and_then(|location| location.hash().ok())
+        .unwrap_or_default()
 }
