@@ -41,7 +41,7 @@ pub(super) fn About(props: &AboutProps) -> Html {
                    nothing is sent; or cut the connection before you open the scan. The page’s own policy forbids it any other \
                    server." }
             </p>
-            <h2>{ "Without a network" }</h2>
+            <h2>{ "Offline" }</h2>
             <p>{ props.offline.words() }</p>
             <h2>{ "How it was trained, and how far it gets" }</h2>
             { for props.models.iter().map(network) }

@@ -278,6 +278,10 @@ impl State {
                     self.study.with = if self.reference.is_open() {
                         With::Reference
                     } else {
+                        // A network against itself shows nothing: begin with the ends of the family.
+                        if self.study.member == 0 {
+                            self.study.member = self.study.members.len().saturating_sub(1);
+                        }
                         With::Member(0)
                     };
                 }

@@ -87,7 +87,7 @@ fn a_family_runs_by_rising_beta_and_is_then_drawn() {
     else {
         panic!("{:?}", bench.effects)
     };
-    assert_eq!((look.member, look.with), (0, Some(0)));
+    assert_eq!((look.member, look.with), (1, Some(0)));
     // While a drawing is on its way, only the last wish is kept.
     for member in [1, 0, 1] {
         assert!(
