@@ -254,6 +254,91 @@ fn a_checkpoint_goes_on_to_the_bit_in_another_process() {
 }
 
 #[test]
+fn a_pause_can_be_stored_where_it_is() {
+    let expected = straight(settings());
+    for every in [1, 3] {
+        let (mut session, mut looks, mut lives) = (new(settings()), Vec::new(), 0);
+        loop {
+            // A life of few steps, in a process of its own; or it ends in the middle of a look, which is made again.
+            let (learner, mut steps) = (learner(), 0);
+            let ended = block_on(session.advance(&learner, |event| {
+                let stop = match event {
+                    Event::Step(..) => {
+                        steps += 1;
+                        steps == every
+                    }
+                    Event::Patches { done: 20, .. } => {
+                        let new = !looks.contains(&steps);
+                        looks.push(steps);
+                        new
+                    }
+                    _ => false,
+                };
+                if stop {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }));
+            let Err(problem) = ended else { break };
+            assert!(problem.is_pause(), "{problem}");
+            let here = session.place();
+            let bytes = block_on(session.checkpoint_now(&learner)).unwrap();
+            session = Session::resume(cases(), base(), &bytes).unwrap();
+            let there = session.place();
+            assert_eq!((here.stage, here.step), (there.stage, there.step));
+            lives += 1;
+            assert!(lives < 100, "it gets nowhere: {there:?}");
+        }
+        assert!(lives >= 24 / every && !looks.is_empty(), "{lives} lives");
+        same(&expected, &session);
+    }
+}
+
+#[test]
+fn a_resumption_brings_the_maps_back() {
+    let expected = straight(settings()).outcome().unwrap();
+    assert!(expected.maps[0].before.is_some() && expected.maps[0].after.is_some());
+    let mut checkpoints: Vec<Vec<u8>> = Vec::new();
+    block_on(new(settings()).advance(&learner(), |event| {
+        if let Event::Checkpoint(bytes) = event {
+            checkpoints.push(bytes.to_vec());
+        }
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    // In the middle of training, and when all was over.
+    for bytes in [&checkpoints[2], &checkpoints[6]] {
+        let mut session = Session::resume(cases(), base(), bytes).unwrap();
+        let learner = learner();
+        block_on(session.advance(&learner, go_on)).unwrap();
+        let maps = session.outcome().unwrap().maps;
+        assert!(maps.first().is_none_or(|maps| maps.before.is_none()));
+        // Pauses lose nothing of it.
+        let mut patches = 0;
+        while let Err(problem) = block_on(session.redraw(&learner, |event| match event {
+            Event::Patches { .. } => {
+                patches += 1;
+                if patches % 5 == 0 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            }
+            _ => ControlFlow::Continue(()),
+        })) {
+            assert!(problem.is_pause(), "{problem}");
+            assert!(patches < 10_000, "it gets nowhere");
+        }
+        let again = session.outcome().unwrap();
+        assert!(again.maps == expected.maps, "other maps");
+        assert!(again == expected, "another outcome");
+        // Nothing is missing any more.
+        block_on(session.redraw(&learner, |_| panic!("it did something"))).unwrap();
+    }
+}
+
+#[test]
 fn damaged_and_foreign_checkpoints_are_refused() {
     let session = straight(Settings {
         steps: 4,

@@ -131,8 +131,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let needs = fit(base.config(), &settings, &cases, limit)?;
         let dry = pollster::block_on(rehearse(&learner, &base, &cases, &settings, needs.keep))?;
         if let Some(minutes) = args.minutes {
-            let runs = args.folds.map_or(1, |folds| folds + 1);
-            settings.steps = dry.steps_in(minutes, runs);
+            settings.steps = dry.steps_in(minutes);
         }
         let weights = settings.weights();
         eprintln!(

@@ -7,7 +7,8 @@ use crate::net::{NetConfig, layer_table};
 use crate::pipeline::report::{RESEARCH_ONLY, sha256};
 use crate::volume::Volume;
 
-/// Probabilities of a held-out case before and after, on the FLAIR's own grid. After a resumption those from before it are gone.
+/// Probabilities of a held-out case before and after, on the FLAIR's own grid. What a resumption lost comes back by
+/// [`Session::redraw`](super::Session::redraw).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Maps {
     /// Number of the case.

@@ -22,11 +22,15 @@ pub struct Rehearsal {
     pub step_seconds: f64,
     /// Seconds of one patch in a look.
     pub patch_seconds: f64,
-    /// Steps in all runs.
+    /// Runs: one, or one for every fold and a last one.
+    pub runs: u64,
+    /// Steps of each run.
     pub steps: u64,
-    /// Patches of all looks.
-    pub looking_patches: u64,
-    /// Patches of the scores before and after.
+    /// Steps between two looks.
+    pub look_every: u64,
+    /// Patches of one look in every run, all runs together.
+    pub look_patches: u64,
+    /// Patches of the scores before and after, all runs together.
     pub scoring_patches: u64,
 }
 
@@ -34,41 +38,42 @@ impl Rehearsal {
     /// Time of everything; early stopping may make it shorter.
     #[must_use]
     pub fn total(&self) -> Duration {
-        let patches = (self.looking_patches + self.scoring_patches) as f64;
-        Duration::from_secs_f64(
-            (self.steps as f64 * self.step_seconds + patches * self.patch_seconds).max(0.0),
-        )
+        let looks = 1 + self.steps.div_ceil(self.look_every.max(1));
+        let patches = (looks * self.look_patches + self.scoring_patches) as f64;
+        let steps = (self.runs * self.steps) as f64;
+        Duration::from_secs_f64((steps * self.step_seconds + patches * self.patch_seconds).max(0.0))
     }
 
     /// The same durations for other settings of the same part and patch, or for other cases.
     #[must_use]
     pub fn planned(&self, cases: &[Arc<Case>], settings: &Settings) -> Self {
         let runs = folds(cases.len(), settings);
-        let of = |held_out: &[usize], how: &pipeline::Settings| -> u64 {
-            held_out
-                .iter()
+        let patches = |how: &pipeline::Settings| -> u64 {
+            runs.iter()
+                .flat_map(|run| &run.held_out)
                 .filter_map(|&case| cases.get(case))
                 .map(|case| patches(case.head(), how) as u64)
                 .sum()
         };
-        let (looking, scoring) = (settings.looking(), settings.scoring());
-        let looks = 1 + settings.steps.div_ceil(settings.look_every);
         Self {
-            steps: runs.iter().map(|run| run.planned).sum(),
-            looking_patches: runs.iter().map(|run| looks * of(&run.held_out, &looking)).sum(),
-            scoring_patches: runs.iter().map(|run| 2 * of(&run.held_out, &scoring)).sum(),
+            runs: runs.len() as u64,
+            steps: settings.steps,
+            look_every: settings.look_every,
+            look_patches: patches(&settings.looking()),
+            scoring_patches: 2 * patches(&settings.scoring()),
             ..*self
         }
     }
 
-    /// Steps a run that fit into so many minutes with all looks; at least 1.
+    /// Steps of each run that fit into so many minutes with all looks and scores; at least 1. It does not depend on how many
+    /// steps are planned.
     #[must_use]
-    pub fn steps_in(&self, minutes: f64, runs: usize) -> u64 {
-        let scoring = self.scoring_patches as f64 * self.patch_seconds;
-        let looking = self.looking_patches as f64 * self.patch_seconds / (self.steps.max(1) as f64);
-        let each = (self.step_seconds + looking).max(1e-9);
-        let steps = (minutes * 60.0 - scoring) / each / runs.max(1) as f64;
-        steps.clamp(1.0, 1e6) as u64
+    pub fn steps_in(&self, minutes: f64) -> u64 {
+        // The first look, and the last one, which may come early.
+        let fixed = (self.scoring_patches + 2 * self.look_patches) as f64 * self.patch_seconds;
+        let looking = self.look_patches as f64 * self.patch_seconds / self.look_every.max(1) as f64;
+        let each = (self.runs as f64 * self.step_seconds + looking).max(1e-9);
+        ((minutes * 60.0 - fixed) / each).clamp(1.0, 1e6) as u64
     }
 }
 
@@ -129,9 +134,46 @@ pub async fn rehearse<L: Learner>(
     let timed = Rehearsal {
         step_seconds,
         patch_seconds,
+        runs: 0,
         steps: 0,
-        looking_patches: 0,
+        look_every: 0,
+        look_patches: 0,
         scoring_patches: 0,
     };
     Ok(timed.planned(cases, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_budget_in_minutes_is_kept_and_used(
+            step_seconds in 0.001_f64..5.0,
+            patch_seconds in 0.001_f64..2.0,
+            runs in 1_u64..7,
+            look_every in 1_u64..100,
+            look_patches in 0_u64..200,
+            minutes in 0.1_f64..600.0,
+        ) {
+            let rehearsal = Rehearsal {
+                step_seconds,
+                patch_seconds,
+                runs,
+                steps: 300,
+                look_every,
+                look_patches,
+                scoring_patches: 4 * look_patches,
+            };
+            let of = |steps| Rehearsal { steps, ..rehearsal }.total().as_secs_f64();
+            let steps = rehearsal.steps_in(minutes);
+            let budget = minutes * 60.0;
+            // One step is taken even where not one fits.
+            prop_assert!(steps == 1 || of(steps) <= budget + 1e-6, "{} s of {budget}", of(steps));
+            // Steps that take two looks more, which the count allows for, would not fit.
+            prop_assert!(steps == 1_000_000 || of(steps + 2 * look_every + 1) > budget);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! A fine-tuning in progress.
 
 mod drive;
+mod scoring;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -329,13 +330,8 @@ impl Session {
         if !self.is_done() {
             return None;
         }
-        let weights = self
-            .blobs
-            .best
-            .clone()
-            .unwrap_or_else(|| self.base.weights().to_vec());
         Some(Outcome::new(
-            weights,
+            self.best_weights(),
             self.base.card().clone(),
             self.whole_record(),
             self.maps.clone(),

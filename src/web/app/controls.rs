@@ -4,6 +4,8 @@ use wasm_bindgen::JsCast;
 use web_sys::{HtmlInputElement, HtmlSelectElement};
 use yew::prelude::*;
 
+use crate::web::messages::{EngineChoice, EngineKind};
+
 /// A select with a label above it. `choices` are values with their words.
 pub(super) fn select(
     label: &'static str,
@@ -58,6 +60,51 @@ fn Select(props: &SelectProps) -> Html {
 /// A control's id, made from its label: labels are unique on the page.
 fn id(label: &str) -> String {
     label.to_lowercase().replace(' ', "-")
+}
+
+/// Choices for [`select`].
+pub(super) fn owned(choices: &[(&str, &str)]) -> Vec<(String, String)> {
+    choices
+        .iter()
+        .map(|&(key, words)| (key.to_owned(), words.to_owned()))
+        .collect()
+}
+
+/// Patch sides for [`select`], in voxels, after a choice of their own: key `auto`, no side.
+pub(super) fn sides(automatic: &str, sides: &[usize]) -> Vec<(String, String)> {
+    std::iter::once(("auto".to_owned(), automatic.to_owned()))
+        .chain(
+            sides
+                .iter()
+                .map(|side| (side.to_string(), format!("{side}³ voxels"))),
+        )
+        .collect()
+}
+
+/// The key of a side, as [`sides`] has it.
+pub(super) fn side_key(side: Option<usize>) -> String {
+    side.map_or_else(|| "auto".to_owned(), |side| side.to_string())
+}
+
+/// Which engine computes.
+pub(super) fn engine(
+    label: &'static str,
+    value: EngineChoice,
+    disabled: bool,
+    changed: &Callback<EngineChoice>,
+) -> Html {
+    let key = match value {
+        EngineChoice::Auto => "auto",
+        EngineChoice::Use(EngineKind::WebGpu) => "gpu",
+        EngineChoice::Use(EngineKind::Cpu) => "cpu",
+    };
+    let choices = owned(&[("auto", "Automatic"), ("gpu", "WebGPU"), ("cpu", "CPU")]);
+    let changed = changed.reform(|key: String| match key.as_str() {
+        "gpu" => EngineChoice::Use(EngineKind::WebGpu),
+        "cpu" => EngineChoice::Use(EngineKind::Cpu),
+        _ => EngineChoice::Auto,
+    });
+    select(label, key, choices, disabled, changed)
 }
 
 /// A slider with its label and value in words.

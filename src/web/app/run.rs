@@ -2,11 +2,11 @@
 
 use yew::prelude::*;
 
-use super::controls::{select, target};
+use super::controls::{self, owned, select, side_key, sides, target};
 use super::page::PanelProps;
 use super::state::{Action, Planning, Run, State};
 use super::words;
-use crate::web::messages::{EngineChoice, EngineKind, Progress};
+use crate::web::messages::Progress;
 
 /// Patch sides that can be asked for, in voxels.
 const PATCHES: [usize; 5] = [32, 48, 64, 80, 96];
@@ -47,19 +47,6 @@ pub(super) fn RunPanel(props: &PanelProps) -> Html {
 }
 
 fn engine(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
-    let choices = [("auto", "Automatic"), ("gpu", "WebGPU"), ("cpu", "CPU")];
-    let value = match state.settings.engine {
-        EngineChoice::Auto => "auto",
-        EngineChoice::Use(EngineKind::WebGpu) => "gpu",
-        EngineChoice::Use(EngineKind::Cpu) => "cpu",
-    };
-    let changed = act.reform(|key: String| {
-        Action::ChooseEngine(match key.as_str() {
-            "gpu" => EngineChoice::Use(EngineKind::WebGpu),
-            "cpu" => EngineChoice::Use(EngineKind::Cpu),
-            _ => EngineChoice::Auto,
-        })
-    });
     let models: Vec<_> = state
         .models
         .iter()
@@ -68,7 +55,7 @@ fn engine(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
     html! {
         <div class="row two">
             { select("Network", &state.settings.model, models, disabled, act.reform(Action::ChooseModel)) }
-            { select("Engine", value, owned(&choices), disabled, changed) }
+            { controls::engine("Engine", state.settings.engine, disabled, &act.reform(Action::ChooseEngine)) }
         </div>
     }
 }
@@ -83,11 +70,6 @@ fn settings(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
     ];
     let overlap = act.reform(|key: String| Action::ChooseOverlap(key.parse().unwrap_or(0.5)));
     let patch = act.reform(|key: String| Action::ChoosePatch(key.parse().ok()));
-    let mut patches = vec![("auto".to_owned(), "Automatic".to_owned())];
-    patches.extend(PATCHES.map(|side| (side.to_string(), format!("{side}³ voxels"))));
-    let side = settings
-        .patch
-        .map_or_else(|| "auto".to_owned(), |side| side.to_string());
     let rotations = act.reform(|event: Event| {
         Action::ChooseRotations(
             target::<web_sys::HtmlInputElement>(&event).is_some_and(|input| input.checked()),
@@ -100,7 +82,7 @@ fn settings(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
                 { select("Voting window", &settings.window, owned(&windows), disabled,
                     act.reform(Action::ChooseVoting)) }
             </div>
-            { select("Patch size", &side, patches, disabled, patch) }
+            { select("Patch size", &side_key(settings.patch), sides("Automatic", &PATCHES), disabled, patch) }
             <label class="check">
                 <input type="checkbox" checked={settings.rotations} {disabled} onchange={rotations} />
                 <span>{ "Average over four rotations (4 × the time)" }</span>
@@ -135,11 +117,4 @@ fn bar(progress: Option<&Progress>) -> Html {
             <p class="progress-words">{ said }</p>
         </>
     }
-}
-
-fn owned(choices: &[(&str, &str)]) -> Vec<(String, String)> {
-    choices
-        .iter()
-        .map(|&(key, words)| (key.to_owned(), words.to_owned()))
-        .collect()
 }

@@ -1,24 +1,17 @@
-//! How a session goes on: scoring, steps, looks and checkpoints, one after the other.
+//! How a session goes on: steps, looks and checkpoints, one after the other.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use web_time::Instant;
 
-use super::{Blobs, Event, HeldOutMap, Scoring, Session, Stage};
-use crate::metrics::Evaluation;
-use crate::pipeline::compare::Comparer;
+use super::{Blobs, Event, HeldOutMap, Session, Stage};
 use crate::pipeline::finetune::case::Source;
 use crate::pipeline::finetune::checkpoint::Kept;
-use crate::pipeline::finetune::outcome::Maps;
 use crate::pipeline::finetune::record::{Ended, FoldRecord, Look, LookScores, Scored, StepPoint};
-use crate::pipeline::finetune::{FinetuneError, HeldOut, LearnError, Learner, Start, rehearse};
-use crate::pipeline::mask::cut;
-use crate::pipeline::{self, Cut, PipelineError, Run};
-use crate::volume::Volume;
+use crate::pipeline::finetune::{FinetuneError, LearnError, Learner, Start, rehearse};
 
 /// Weights of so many looks are kept beside the best, to go back to.
 const KEPT: usize = 8;
@@ -237,11 +230,7 @@ impl Session {
         let held_out = self.record().held_out.clone();
         if !held_out.is_empty() {
             self.take_up(learner).await?;
-            let weights = self
-                .blobs
-                .best
-                .clone()
-                .unwrap_or_else(|| self.base.weights().to_vec());
+            let weights = self.best_weights();
             learner.show(weights).await.map_err(|e| self.failed(e))?;
         }
         let scoring = self.settings.scoring();
@@ -282,7 +271,7 @@ impl Session {
 
     /// Makes sure that the learner holds this run at this step; if it does not, session and learner go back to the last
     /// checkpoint together.
-    async fn take_up<L: Learner>(&mut self, learner: &L) -> Result<(), FinetuneError> {
+    pub(super) async fn take_up<L: Learner>(&mut self, learner: &L) -> Result<(), FinetuneError> {
         let run = self.run_number();
         let held = learner.held().await.map_err(|e| self.failed(e))?;
         let step = self.state.step;
@@ -313,92 +302,22 @@ impl Session {
         self.say(tell, Event::Checkpoint(&bytes))
     }
 
-    /// Scores the network on a case as `Segment` would: patches, vote, the scan's own grid, threshold, metrics.
-    async fn score<L: Learner>(
-        &mut self,
-        learner: &L,
-        case: usize,
-        settings: &pipeline::Settings,
-        tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<(Evaluation, Volume), FinetuneError> {
-        let of = Arc::clone(&self.cases[case]);
-        let wrong = |source: PipelineError| FinetuneError::Segment {
-            case: of.name().to_owned(),
-            source,
-        };
-        let (stage, step) = (self.state.stage, self.state.step);
-        let mut scoring = match self.scoring.take().filter(|s| {
-            (s.stage, s.step, s.case, s.overlap.to_bits()) == (stage, step, case, settings.overlap.to_bits())
-        }) {
-            Some(scoring) => scoring,
-            None => Scoring {
-                stage,
-                step,
-                case,
-                overlap: settings.overlap,
-                run: Run::new(Arc::clone(of.head()), settings).map_err(wrong)?,
-            },
-        };
-        // Kept here while it is awaited, so that a future that is dropped loses no patch.
-        let slot = self.scoring.insert(scoring);
-        let (mut before, timed) = (Instant::now(), &mut self.timed[1]);
-        let advanced = slot
-            .run
-            .advance(learner, |progress| {
-                if progress.done > 0 {
-                    note(timed, before.elapsed());
-                }
-                before = Instant::now();
-                tell(Event::Patches {
-                    done: progress.done,
-                    total: progress.total,
-                })
-            })
-            .await;
-        match advanced {
-            Ok(()) => {}
-            Err(PipelineError::Cancelled { .. }) => return Err(FinetuneError::Paused { step }),
-            Err(other) => return Err(wrong(other)),
-        }
-        scoring = self.scoring.take().ok_or(FinetuneError::Paused { step })?;
-        let segmentation = scoring.run.finish().map_err(wrong)?;
-        let unscored = |source| FinetuneError::Score {
-            case: of.name().to_owned(),
-            source,
-        };
-        let probability = of
-            .restore(segmentation.probability)
-            .map_err(|e| unscored(e.into()))?;
-        let how = Cut {
-            threshold: self.settings.threshold,
-            ..Cut::default()
-        };
-        let mask = cut(&probability, &how);
-        let reference = of.reference();
-        let comparison = Comparer::new(&probability, reference)
-            .and_then(|comparer| comparer.compare(&probability, None, &mask, &how, reference))
-            .map_err(unscored)?;
-        Ok((comparison.evaluation, probability))
-    }
-
-    /// Keeps a map for the outcome; not in k-fold, where there would be too many.
-    fn remember(&mut self, case: usize, probability: Volume, before: bool) {
-        if matches!(self.settings.held_out, HeldOut::Folds(_)) {
-            return;
-        }
-        let at = match self.maps.iter().position(|maps| maps.case == case) {
-            Some(at) => at,
-            None => {
-                self.maps.push(Maps {
-                    case,
-                    before: None,
-                    after: None,
-                });
-                self.maps.len() - 1
+    /// Takes a checkpoint of this very place after [`FinetuneError::Paused`], so that no step is lost if the program ends now.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Learn`] if the learner fails; the last checkpoint still holds.
+    pub async fn checkpoint_now<L: Learner>(&mut self, learner: &L) -> Result<Vec<u8>, FinetuneError> {
+        if self.state.stage == Stage::Training {
+            self.take_up(learner).await?;
+            let held = learner.held().await.map_err(|e| self.failed(e))?;
+            // A step whose answer was dropped is in the learner and not in the session: there is no such place.
+            if held.is_none_or(|held| held.step != self.state.step) {
+                return Ok(self.checkpoint());
             }
-        };
-        let maps = &mut self.maps[at];
-        *(if before { &mut maps.before } else { &mut maps.after }) = Some(probability);
+            self.blobs.snapshot = Some(learner.snapshot().await.map_err(|e| self.failed(e))?);
+        }
+        self.saved = (self.state.clone(), self.blobs.clone());
+        Ok(self.checkpoint())
     }
 
     fn start(&self, snapshot: Option<Vec<u8>>) -> Start {
@@ -439,14 +358,14 @@ impl Session {
         &mut self.state.folds[self.state.fold]
     }
 
-    fn failed(&self, source: LearnError) -> FinetuneError {
+    pub(super) fn failed(&self, source: LearnError) -> FinetuneError {
         FinetuneError::Learn {
             step: self.state.step,
             source,
         }
     }
 
-    fn say(
+    pub(super) fn say(
         &self,
         tell: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
         event: Event<'_>,
@@ -488,7 +407,7 @@ impl Session {
     }
 }
 
-fn note(times: &mut VecDeque<f64>, time: Duration) {
+pub(super) fn note(times: &mut VecDeque<f64>, time: Duration) {
     if times.len() == TIMED {
         times.pop_front();
     }

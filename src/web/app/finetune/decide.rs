@@ -9,7 +9,7 @@ use super::state::{Action, Pace, Run, State, scores};
 use super::watch::key;
 use super::{Pictures, StageProps};
 use crate::metrics::PrPoint;
-use crate::pipeline::finetune::{Change, Record, Scored, Spread};
+use crate::pipeline::finetune::{Change, HeldOut, Record, Scored, Spread};
 use crate::web::app::controls::{select, target};
 
 /// See the module.
@@ -285,10 +285,8 @@ fn back(run: &Run, record: &Record, act: &Callback<Action>) -> Html {
             } else {
                 format!("step {step}")
             };
-            (
-                step.to_string(),
-                format!("{what}, DSC {} at that look", figure(dsc)),
-            )
+            let scored = dsc.map_or_else(String::new, |dsc| format!(", DSC {dsc:.3} at that look"));
+            (step.to_string(), format!("{what}{scored}"))
         })
         .collect();
     let chosen = act.reform(|key: String| Action::Choose(key.parse().unwrap_or(0)));
@@ -300,10 +298,9 @@ fn back(run: &Run, record: &Record, act: &Callback<Action>) -> Html {
     }
 }
 
-/// The maps behind the scores.
+/// The maps behind the scores; of k-fold none are kept.
 fn maps(record: &Record, act: &Callback<Action>) -> Html {
-    let count = held_out(record).count();
-    if count == 0 {
+    if !matches!(record.settings.held_out, HeldOut::Case(_)) {
         return Html::default();
     }
     let save = |after| act.reform(move |_: MouseEvent| Action::SaveMap(0, after));

@@ -7,10 +7,9 @@ use super::StageProps;
 use super::state::{Action, Budget, HeldOutCase, Planning, Stage, State};
 use crate::learn::tune::{Part, Statistics};
 use crate::pipeline::finetune::Settings;
-use crate::web::app::controls::{Number, Slider, select, target};
+use crate::web::app::controls::{self, Number, Slider, owned, select, side_key, sides, target};
 use crate::web::app::words;
 use crate::web::messages::finetune::TunePlan;
-use crate::web::messages::{EngineChoice, EngineKind};
 
 /// Patch sides that can be asked for, in voxels.
 const PATCHES: [usize; 6] = [16, 24, 32, 48, 64, 80];
@@ -55,13 +54,6 @@ pub(super) fn PlanStage(props: &StageProps) -> Html {
     }
 }
 
-fn owned(choices: &[(&str, &str)]) -> Vec<(String, String)> {
-    choices
-        .iter()
-        .map(|&(key, words)| (key.to_owned(), words.to_owned()))
-        .collect()
-}
-
 /// A change of one of the settings.
 fn set<T>(state: &State, act: &Callback<Action>, change: impl Fn(&mut Settings, T) + 'static) -> Callback<T>
 where
@@ -83,23 +75,10 @@ fn network(props: &StageProps, locked: bool) -> Html {
         .iter()
         .map(|model| (model.path.clone(), model.title.clone()))
         .collect();
-    let engines = owned(&[("auto", "Automatic"), ("gpu", "WebGPU"), ("cpu", "CPU")]);
-    let engine = match state.form.engine {
-        EngineChoice::Auto => "auto",
-        EngineChoice::Use(EngineKind::WebGpu) => "gpu",
-        EngineChoice::Use(EngineKind::Cpu) => "cpu",
-    };
-    let changed = act.reform(|key: String| {
-        Action::ChooseEngine(match key.as_str() {
-            "gpu" => EngineChoice::Use(EngineKind::WebGpu),
-            "cpu" => EngineChoice::Use(EngineKind::Cpu),
-            _ => EngineChoice::Auto,
-        })
-    });
     html! {
         <div class="row two">
             { select("Start from", &state.form.model, models, locked, act.reform(Action::ChooseModel)) }
-            { select("Train on", engine, engines, locked, changed) }
+            { controls::engine("Train on", state.form.engine, locked, &act.reform(Action::ChooseEngine)) }
         </div>
     }
 }
@@ -257,15 +236,8 @@ fn held_out(state: &State, act: &Callback<Action>, locked: bool) -> Html {
 
 fn more(state: &State, act: &Callback<Action>, locked: bool) -> Html {
     let settings = &state.form.settings;
-    let mut patches = vec![("auto".to_owned(), "The network’s own".to_owned())];
-    patches.extend(PATCHES.map(|side| (side.to_string(), format!("{side}³ voxels"))));
-    let patch = state
-        .form
-        .patch
-        .map_or_else(|| "auto".to_owned(), |side| side.to_string());
     let frozen = settings.statistics == Statistics::Frozen;
     let checked = |event: &Event| target::<HtmlInputElement>(event).is_some_and(|input| input.checked());
-    let whole = |value: f64, low: u64| (value.round().max(0.0) as u64).max(low);
     html! {
         <>
             <Number
@@ -275,44 +247,15 @@ fn more(state: &State, act: &Callback<Action>, locked: bool) -> Html {
                 disabled={locked}
                 changed={set(state, act, |settings, rate| settings.learning_rate = rate)}
             />
-            { select("Training patch", &patch, patches, locked,
+            { select("Training patch", &side_key(state.form.patch), sides("The network’s own", &PATCHES), locked,
                 act.reform(|key: String| Action::Patch(key.parse().ok()))) }
-            <Number
-                label="Look at the held-out case every"
-                unit="steps"
-                value={settings.look_every as f64}
-                min={1.0}
-                step={1.0}
-                disabled={locked}
-                changed={set(state, act, move |settings, every| settings.look_every = whole(every, 1))}
-            />
-            <Number
-                label="Stop after looks without gain"
-                unit="(0: never)"
-                value={settings.patience as f64}
-                min={0.0}
-                step={1.0}
-                disabled={locked}
-                changed={set(state, act, move |settings, looks| settings.patience = whole(looks, 0))}
-            />
-            <Number
-                label="Checkpoint every"
-                unit="steps"
-                value={settings.checkpoint_every as f64}
-                min={1.0}
-                step={1.0}
-                disabled={locked}
-                changed={set(state, act, move |settings, every| settings.checkpoint_every = whole(every, 1))}
-            />
-            <Number
-                label="Seed"
-                unit=""
-                value={settings.seed as f64}
-                min={0.0}
-                step={1.0}
-                disabled={locked}
-                changed={set(state, act, move |settings, seed| settings.seed = whole(seed, 0))}
-            />
+            { count("Look at the held-out case every", "steps", settings.look_every, 1, locked,
+                set(state, act, |settings, every| settings.look_every = every)) }
+            { count("Stop after looks without gain", "(0: never)", settings.patience, 0, locked,
+                set(state, act, |settings, looks| settings.patience = looks)) }
+            { count("Checkpoint every", "steps", settings.checkpoint_every, 1, locked,
+                set(state, act, |settings, every| settings.checkpoint_every = every)) }
+            { count("Seed", "", settings.seed, 0, locked, set(state, act, |settings, seed| settings.seed = seed)) }
             <label class="check">
                 <input
                     type="checkbox"
@@ -336,6 +279,19 @@ fn more(state: &State, act: &Callback<Action>, locked: bool) -> Html {
             </label>
         </>
     }
+}
+
+/// A whole number, at least `least`.
+fn count(
+    label: &'static str,
+    unit: &'static str,
+    value: u64,
+    least: u64,
+    disabled: bool,
+    changed: Callback<u64>,
+) -> Html {
+    let changed = changed.reform(move |value: f64| (value.round().max(0.0) as u64).max(least));
+    html! { <Number {label} {unit} value={value as f64} min={least as f64} step={1.0} {disabled} {changed} /> }
 }
 
 fn cost(planning: &Planning) -> Html {

@@ -6,6 +6,7 @@ use super::StageProps;
 use super::chart::{Chart, Series, from_zero};
 use super::picture::Picture;
 use super::state::{Action, Pace, Run, Stage, scores};
+use crate::pipeline::finetune::HeldOut;
 use crate::web::app::words;
 
 /// See the module.
@@ -46,10 +47,10 @@ pub(super) fn WatchStage(props: &StageProps) -> Html {
                         { key() }
                     } else {
                         <p class="hint">
-                            { if run.looks.is_empty() && run.names.len() < 2 {
+                            { if run.how.settings.held_out == HeldOut::Nothing {
                                 "No case is held out."
                             } else {
-                                "A slice is shown here at the first look."
+                                "A slice is shown here at the next look."
                             } }
                         </p>
                     }

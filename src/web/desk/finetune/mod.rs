@@ -6,6 +6,7 @@ mod crew;
 mod keeping;
 mod plan;
 mod run;
+mod tell;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -13,7 +13,7 @@ use super::super::{Desk, browser};
 use super::crew::{Crew, Hired};
 use crate::learn::tune::Part;
 use crate::net::NetConfig;
-use crate::pipeline::finetune::{Base, Case, HeldOut, Needs, Rehearsal, Settings, TooLarge, fit, rehearse};
+use crate::pipeline::finetune::{Base, Case, Needs, Rehearsal, Settings, TooLarge, fit, rehearse};
 use crate::web::messages::finetune::{FromTuner, TunePlan, TuneSettings};
 use crate::web::messages::{EngineChoice, EngineKind};
 
@@ -188,12 +188,7 @@ impl Desk {
     /// Steps that fit into the minutes asked for, once a step was timed.
     fn steps_in_time(&self, setup: &Setup) -> Option<u64> {
         let minutes = setup.how.minutes?;
-        let rehearsal = self.rehearsed(setup)?;
-        let runs = match setup.how.settings.held_out {
-            HeldOut::Folds(folds) => folds + 1,
-            HeldOut::Nothing | HeldOut::Case(_) => 1,
-        };
-        Some(rehearsal.steps_in(minutes, runs))
+        Some(self.rehearsed(setup)?.steps_in(minutes))
     }
 
     /// What is known of a run's cost.

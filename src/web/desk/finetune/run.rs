@@ -1,32 +1,22 @@
 //! A run of fine-tuning: from start or resumption over pauses and lost engines to its end.
 
 use std::cell::{Cell, RefCell};
-use std::ops::ControlFlow;
 use std::rc::Rc;
-use std::time::Duration;
 
-use js_sys::Uint8Array;
 use wasm_bindgen_futures::spawn_local;
-use web_time::Instant;
 
 use super::super::Desk;
 use super::super::store::StoreError;
-use super::cases::packed;
 use super::keeping::StoredRun;
 use super::plan::Setup;
+use super::tell::{Telling, flush, hear, save, steps_of, tell_end};
 use super::{Ear, Wish};
-use crate::pipeline::finetune::{Event, FoldRecord, HeldOutMap, Outcome, Session};
+use crate::pipeline::finetune::{Outcome, Session};
 use crate::pipeline::names::{self, Output};
-use crate::pipeline::picture::{Over, Picture, fullest, picture};
-use crate::volume::resample::{Interpolation, resample};
-use crate::volume::slice::Plane;
-use crate::volume::{Grid, Volume, nifti};
+use crate::volume::nifti;
 use crate::web::channel;
 use crate::web::messages::EngineKind;
-use crate::web::messages::finetune::{FromTuner, TuneSettings, TuneStep};
-
-/// Steps are told together, so often at most.
-const TELL_EVERY: Duration = Duration::from_millis(250);
+use crate::web::messages::finetune::{FromTuner, TuneSettings};
 
 /// Engines that may be lost without a step between them before the run gives up.
 const MOST_LOSSES: usize = 3;
@@ -34,20 +24,12 @@ const MOST_LOSSES: usize = 3;
 /// A run that is in progress or has ended.
 pub(super) struct Active {
     pub(super) ear: Ear,
-    setup: Setup,
+    pub(super) setup: Setup,
     /// Taken out while it is at work.
     session: RefCell<Option<Session>>,
-    outcome: RefCell<Option<Rc<Outcome>>>,
+    pub(super) outcome: RefCell<Option<Rc<Outcome>>>,
     at_work: Cell<bool>,
-    /// Steps that were not told yet, and when some were told last.
-    steps: RefCell<Vec<TuneStep>>,
-    seconds_left: Cell<Option<f64>>,
-    told: Cell<Option<Instant>>,
-    /// Steps done in the round in progress.
-    step: Cell<u64>,
-    /// The newest checkpoint that waits to be stored, and its steps.
-    unsaved: RefCell<Option<(u64, Uint8Array)>>,
-    saving: Cell<bool>,
+    pub(super) telling: Telling,
 }
 
 impl Active {
@@ -58,12 +40,7 @@ impl Active {
             session: RefCell::new(Some(session)),
             outcome: RefCell::default(),
             at_work: Cell::new(false),
-            steps: RefCell::default(),
-            seconds_left: Cell::new(None),
-            told: Cell::new(None),
-            step: Cell::new(0),
-            unsaved: RefCell::default(),
-            saving: Cell::new(false),
+            telling: Telling::default(),
         }
     }
 
@@ -192,7 +169,7 @@ impl Desk {
         go_on(self, run);
     }
 
-    fn not_saved(&self, problem: &StoreError) {
+    pub(super) fn not_saved(&self, problem: &StoreError) {
         let remedy = match problem {
             StoreError::Full => "free disk space or delete kept networks",
             _ => "keep this tab open until the end",
@@ -272,12 +249,19 @@ async fn work(desk: &Rc<Desk>, run: &Rc<Active>, session: &mut Session) -> Resul
             }
             Err(problem) => return Err(format!("The network could not be started: {problem}.")),
         };
-        let end = session.advance(&*crew, |event| hear(desk, run, &event)).await;
+        let mut end = session.advance(&*crew, |event| hear(desk, run, &event)).await;
+        if end.is_ok() {
+            end = session.redraw(&*crew, |event| hear(desk, run, &event)).await;
+        }
         match end {
             Ok(()) => return Ok(()),
             Err(problem) if problem.is_pause() => {
                 flush(desk, run);
                 if run.ear.wish.get() == Wish::Pause {
+                    // Who pauses may close the tab next. An engine that is lost here is noticed when the run goes on.
+                    if let Ok(bytes) = session.checkpoint_now(&*crew).await {
+                        save(desk, run, &bytes);
+                    }
                     desk.tune(FromTuner::Paused);
                     run.ear.wait().await;
                 }
@@ -319,170 +303,4 @@ fn change_engine(desk: &Desk, problem: &str) -> EngineKind {
         why: format!("WebGPU failed ({problem}), so the CPU takes over from the last checkpoint."),
     });
     EngineKind::Cpu
-}
-
-/// Hears of what a session does.
-fn hear(desk: &Rc<Desk>, run: &Rc<Active>, event: &Event<'_>) -> ControlFlow<()> {
-    match event {
-        Event::Stage(place) => {
-            flush(desk, run);
-            run.step.set(place.step);
-            let round = if place.folds > 1 {
-                format!(", run {} of {}", place.fold + 1, place.folds)
-            } else {
-                String::new()
-            };
-            desk.tune(FromTuner::Stage(format!("{}{round}", place.stage)));
-        }
-        Event::Patches { done, total } => {
-            let now = Instant::now();
-            let due = |last: Instant| now.duration_since(last) >= TELL_EVERY;
-            if run.told.get().is_none_or(due) {
-                run.told.set(Some(now));
-                desk.tune(FromTuner::Patches {
-                    done: *done,
-                    total: *total,
-                });
-            }
-        }
-        Event::Step(point, place) => {
-            run.step.set(point.step);
-            run.seconds_left.set(place.left.map(|left| left.as_secs_f64()));
-            run.steps.borrow_mut().push(TuneStep {
-                fold: point.fold,
-                step: point.step,
-                loss: point.loss,
-                smoothed: point.smoothed,
-            });
-            let due = run.told.get().is_none_or(|last| last.elapsed() >= TELL_EVERY);
-            if due {
-                flush(desk, run);
-            }
-        }
-        Event::Look { look, maps } => {
-            flush(desk, run);
-            let drawn = maps.first().and_then(|map| look_picture(run, map));
-            let (sizes, buffers) = packed(drawn.as_slice());
-            let looked = FromTuner::Looked {
-                look: (*look).clone(),
-                picture: sizes.first().copied(),
-            };
-            desk.tune_with(looked, buffers);
-        }
-        Event::Checkpoint(bytes) => save(desk, run, bytes),
-    }
-    match run.ear.wish.get() {
-        Wish::Go => ControlFlow::Continue(()),
-        Wish::Pause | Wish::Stop | Wish::Leave => ControlFlow::Break(()),
-    }
-}
-
-/// Tells the steps that were not told yet.
-fn flush(desk: &Desk, run: &Active) {
-    let points = std::mem::take(&mut *run.steps.borrow_mut());
-    if !points.is_empty() {
-        run.told.set(Some(Instant::now()));
-        desk.tune(FromTuner::Steps {
-            points,
-            seconds_left: run.seconds_left.get(),
-        });
-    }
-}
-
-/// Stores a checkpoint beside the training. While one is being written, only the newest of the next waits.
-fn save(desk: &Rc<Desk>, run: &Rc<Active>, bytes: &[u8]) {
-    *run.unsaved.borrow_mut() = Some((run.step.get(), Uint8Array::new_from_slice(bytes)));
-    if run.saving.replace(true) {
-        return;
-    }
-    let (desk, run) = (desk.clone(), run.clone());
-    spawn_local(async move {
-        loop {
-            let next = run.unsaved.borrow_mut().take();
-            let Some((step, bytes)) = next else { break };
-            // A run that was discarded must not come back.
-            if run.ear.wish.get() == Wish::Leave {
-                break;
-            }
-            match desk.store_checkpoint(&bytes).await {
-                Ok(()) => desk.tune(FromTuner::Saved { step }),
-                Err(problem) => desk.not_saved(&problem),
-            }
-        }
-        run.saving.set(false);
-    });
-}
-
-/// The axial slice of a held-out case with most lesion, with both masks.
-fn look_picture(run: &Active, map: &HeldOutMap) -> Option<Picture> {
-    slice(run, map.case, &map.probability)
-}
-
-fn slice(run: &Active, case: usize, probability: &Volume) -> Option<Picture> {
-    let case = run.setup.cases.get(case)?;
-    let head = case.head();
-    let grid = head.grid();
-    let [_, _, z] = fullest(grid.shape, case.label());
-    // Only this slice is brought onto the head's grid.
-    let mut affine = grid.affine;
-    let corner = grid.world([0.0, 0.0, z as f64]);
-    for (axis, value) in corner.into_iter().enumerate() {
-        affine[(axis, 3)] = value;
-    }
-    let plane = Grid {
-        shape: [grid.shape[0], grid.shape[1], 1],
-        affine,
-    };
-    let there = resample(probability, &plane, Interpolation::Linear, 0.0).ok()?;
-    let threshold = run.setup.how.settings.threshold;
-    let mut found = vec![false; grid.len()];
-    let from = z * grid.shape[0] * grid.shape[1];
-    for (voxel, p) in found[from..].iter_mut().zip(&there.data) {
-        *voxel = *p >= threshold && *p > 0.0;
-    }
-    let over = Over::Comparison {
-        found: &found,
-        truth: case.label(),
-    };
-    Some(picture(head, Plane::Axial, [0, 0, z], over))
-}
-
-/// The steps of a round that an interruption left.
-fn steps_of(fold: usize, round: &FoldRecord) -> Vec<TuneStep> {
-    let mut so_far = FoldRecord::default();
-    let mut steps = Vec::with_capacity(round.losses.len());
-    for (number, &loss) in round.losses.iter().enumerate() {
-        so_far.losses.push(loss);
-        steps.push(TuneStep {
-            fold,
-            step: number as u64 + 1,
-            loss,
-            smoothed: so_far.smoothed(),
-        });
-    }
-    steps
-}
-
-/// Tells that a run ended well.
-fn tell_end(desk: &Desk, run: &Active, session: &Session) {
-    let Some(outcome) = session.outcome() else {
-        return desk.tune(FromTuner::Failed {
-            problem: "The run ended without a result.".into(),
-        });
-    };
-    let pictures: Vec<Picture> = outcome
-        .maps
-        .first()
-        .into_iter()
-        .flat_map(|maps| [(maps.case, &maps.before), (maps.case, &maps.after)])
-        .filter_map(|(case, map)| slice(run, case, map.as_ref()?))
-        .collect();
-    let (sizes, buffers) = packed(&pictures);
-    let ended = FromTuner::Ended {
-        record: Box::new(outcome.record.clone()),
-        choices: session.choices(),
-        pictures: sizes,
-    };
-    *run.outcome.borrow_mut() = Some(Rc::new(outcome));
-    desk.tune_with(ended, buffers);
 }

@@ -1,22 +1,23 @@
 //! What the page knows about fine-tuning, and how that changes: a state machine without a browser in it, as
 //! [`crate::web::app::state`] is for the rest of the page.
 
+mod action;
 mod answers;
 mod cohort;
 mod plan;
+mod run;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
+pub use action::{Action, Effect};
 pub use cohort::{Cohort, Row, Standing};
 pub use plan::{Budget, Form, HeldOutCase, Planning};
+pub use run::{Pace, Run, scores};
 
-use crate::pipeline::cohort::Role;
-use crate::pipeline::finetune::{Look, LookScores, Record, Settings};
 use crate::web::app::state::{Desk, FileCard};
-use crate::web::messages::EngineChoice;
-use crate::web::messages::finetune::{FromTuner, Interrupted, ToTuner, TuneSettings, TuneStep};
+use crate::web::messages::finetune::{Interrupted, ToTuner};
 
 /// What a person does one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -46,182 +47,6 @@ impl Stage {
             Self::Decide => "Decide",
         }
     }
-}
-
-/// What a run is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// The desk was asked to start or go on.
-    Starting,
-    /// It goes.
-    Going,
-    /// It was asked to stand still.
-    Pausing,
-    /// It stands still.
-    Paused,
-    /// It was asked to evaluate the best so far and end.
-    Stopping,
-    /// It ended.
-    Ended,
-    /// It failed, or its desk died; a checkpoint may be gone on with.
-    Broken,
-}
-
-/// A run as the page sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Run {
-    /// What it is at.
-    pub pace: Pace,
-    /// How it was started; the number of steps is that of the run.
-    pub how: TuneSettings,
-    /// Names of its cases.
-    pub names: Vec<String>,
-    /// Rounds of training.
-    pub rounds: usize,
-    /// What it is doing, in words.
-    pub stage: String,
-    /// Patches done and in all, within an evaluation.
-    pub patches: Option<(usize, usize)>,
-    /// Steps of the round in progress.
-    pub steps: Vec<TuneStep>,
-    /// Looks at the held-out case in the round in progress.
-    pub looks: Vec<Look>,
-    /// Estimated seconds left in all.
-    pub seconds_left: Option<f64>,
-    /// Step that storage is at.
-    pub saved: Option<u64>,
-    /// Why checkpoints are not stored.
-    pub not_saved: Option<String>,
-    /// Everything about it, at the end.
-    pub record: Option<Box<Record>>,
-    /// Steps of looks that can be gone back to.
-    pub choices: Vec<u64>,
-}
-
-impl Run {
-    fn new(how: TuneSettings) -> Self {
-        Self {
-            pace: Pace::Starting,
-            how,
-            names: Vec::new(),
-            rounds: 1,
-            stage: String::new(),
-            patches: None,
-            steps: Vec::new(),
-            looks: Vec::new(),
-            seconds_left: None,
-            saved: None,
-            not_saved: None,
-            record: None,
-            choices: Vec::new(),
-        }
-    }
-
-    /// True while the desk works on it, or could at once.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        !matches!(self.pace, Pace::Ended | Pace::Broken)
-    }
-
-    /// Steps done in the round in progress.
-    #[must_use]
-    pub fn step(&self) -> u64 {
-        self.steps.last().map_or(0, |point| point.step)
-    }
-}
-
-/// What a person did, what the desk said.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Files were added; their names may hold folders.
-    Added(Vec<FileCard>),
-    /// A case comes from Segment: FLAIR, T1 and mask.
-    Handed(String, FileCard, Option<FileCard>, FileCard),
-    /// This file, or none, is meant for this place in a case.
-    Assign(u32, Role, Option<u32>),
-    /// A case made by hand, still empty.
-    AddCase,
-    /// Remove a case and its files.
-    RemoveCase(u32),
-    /// Remove a file that belongs to no case.
-    RemoveFile(u32),
-    /// Go to a stage.
-    GoTo(Stage),
-    /// Network to start from.
-    ChooseModel(String),
-    /// Engine.
-    ChooseEngine(EngineChoice),
-    /// How long.
-    Budget(Budget),
-    /// What is held out.
-    HoldOut(HeldOutCase),
-    /// Patch side; `None` for the network's own.
-    Patch(Option<usize>),
-    /// Anything else of the settings.
-    Set(Box<Settings>),
-    /// The form has been still for a while: ask what it would cost.
-    AskPlan,
-    /// Start.
-    Start,
-    /// Stand still.
-    Pause,
-    /// Go on.
-    Go,
-    /// Evaluate the best so far and end.
-    Stop,
-    /// Evaluate the weights of another look.
-    Choose(u64),
-    /// Keep the result under a name.
-    Keep(String),
-    /// Forget the run.
-    Discard,
-    /// Go on with the interrupted run.
-    Resume,
-    /// Make a map a file.
-    SaveMap(usize, bool),
-    /// Make a kept model files.
-    Export(String),
-    /// Take a model in.
-    Import(Vec<FileCard>),
-    /// Remove a kept model.
-    RemoveModel(String),
-    /// Remove everything that is kept.
-    ForgetEverything,
-    /// The networks that a run can start from, the recommended one first.
-    Models(Vec<String>),
-    /// The desk spoke.
-    Desk(FromTuner),
-    /// The desk runs.
-    DeskReady,
-    /// The desk died, with the browser's words.
-    DeskDied(String),
-    /// A message could not be sent or read.
-    ChannelFailed(String),
-    /// A sentence was read.
-    Dismiss,
-}
-
-/// What the page must do.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Post to the desk, with the files of these numbers.
-    Send(ToTuner, Vec<u32>),
-    /// End the desk and start another.
-    RestartDesk,
-    /// Forget every file but these.
-    KeepFiles(Vec<u32>),
-    /// [`Action::AskPlan`] when the form has been still for a while.
-    PlanSoon,
-    /// The message's buffers are the pictures of this case.
-    ShowCase(u32),
-    /// The message's buffer is the slice of the held-out case.
-    ShowLook([usize; 2]),
-    /// The message's buffers are the slices before and after.
-    ShowOutcome,
-    /// The message's buffers are files of these names: hand them to the person.
-    Download(Vec<String>),
-    /// The kept models are these: tell the rest of the page.
-    ModelsChanged,
 }
 
 /// A sentence for the person above everything else.
@@ -509,19 +334,4 @@ impl State {
         }
         effects
     }
-}
-
-/// DSC, precision, recall and F2 of a look: means over the held-out cases that have them.
-#[must_use]
-pub fn scores(look: &Look) -> [Option<f64>; 4] {
-    let figures: [fn(&LookScores) -> Option<f64>; 4] = [
-        |case| case.dsc,
-        |case| case.precision,
-        |case| case.recall,
-        |case| case.f2,
-    ];
-    figures.map(|figure| {
-        let values: Vec<f64> = look.scores.iter().filter_map(figure).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    })
 }

@@ -1,7 +1,8 @@
 use super::*;
+use crate::pipeline::cohort::Role;
 use crate::web::messages::EngineKind;
 use crate::web::messages::ScanInfo;
-use crate::web::messages::finetune::{CaseInfo, TunePlan};
+use crate::web::messages::finetune::{CaseInfo, FromTuner, TunePlan, TuneStep};
 
 fn card(id: u32, name: &str) -> FileCard {
     FileCard {
