@@ -13,6 +13,7 @@ await import("./inputs.test.mjs");
 await import("./segment.test.mjs");
 await import("./webgpu.test.mjs");
 await import("./finetune.test.mjs");
+await import("./finetune.lost.test.mjs");
 await import("./desk.test.mjs");
 
 after(close);

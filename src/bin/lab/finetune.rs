@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::card::Card;
+use crate::interrupt::{self, Interrupted};
 use crate::native::{DeviceChoice, Native, at, read, write};
 use crate::segment::scan;
 use clap::ValueEnum;
@@ -121,6 +122,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let cases = cases(args)?;
     let learner = Local::new(Native::open(args.device)?.0);
     let path = args.out.join("checkpoint.bin");
+    interrupt::listen()?;
     let mut session = if path.exists() {
         let session = Session::resume(cases, base, &read(&path)?).map_err(at(&path))?;
         eprintln!("going on: {}", words(&session.place()));
@@ -278,7 +280,7 @@ fn settings(args: &Args, base: &Base, cases: &[Arc<Case>]) -> Result<Settings, B
     Ok(settings)
 }
 
-/// Runs to the end, telling of every look and keeping the last checkpoint on disk.
+/// Runs to the end, telling of every look and keeping the last checkpoint on disk. Who interrupts it loses nothing.
 fn go(session: &mut Session, learner: &Local, path: &Path) -> Outcome {
     let mut failed = None;
     let mut told = Instant::now();
@@ -313,11 +315,22 @@ fn go(session: &mut Session, learner: &Local, path: &Path) -> Outcome {
             }
             _ => {}
         }
-        ControlFlow::Continue(())
+        if interrupt::asked() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }));
     match (ended, failed) {
         (_, Some(problem)) => Err(problem.into()),
-        (Err(FinetuneError::Paused { .. }) | Ok(()), None) => Ok(()),
+        (Ok(()), None) => Ok(()),
+        (Err(FinetuneError::Paused { .. }), None) => {
+            let bytes = pollster::block_on(session.checkpoint_now(learner))?;
+            write(path, &bytes)?;
+            let Place { step, steps, .. } = session.place();
+            let file = path.to_owned();
+            Err(Interrupted { step, steps, file }.into())
+        }
         (Err(problem), None) => Err(problem.into()),
     }
 }

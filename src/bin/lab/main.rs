@@ -6,6 +6,7 @@ mod cohort;
 mod evaluate;
 mod finetune;
 mod info;
+mod interrupt;
 mod make;
 mod native;
 mod pretrain;
@@ -84,7 +85,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("lab: {error}");
-            ExitCode::FAILURE
+            if error.is::<interrupt::Interrupted>() {
+                ExitCode::from(interrupt::CODE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::card::{Card, Training};
+use crate::interrupt::{self, Interrupted};
 use crate::native::{at, read, write};
 use equipoise::learn::ahead::Ahead;
 use equipoise::learn::augment::patch::Patch;
@@ -84,13 +85,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let start = Instant::now();
     let first = trainer.steps();
+    interrupt::listen()?;
     let mut saved = Instant::now();
     let budget = args.minutes.map(|m| Duration::from_secs_f64(m * 60.0));
     while trainer.steps() < config.steps {
         let batch: Vec<Patch> = patches.by_ref().take(config.batch).collect::<Result<_, _>>()?;
         let report = trainer.step(&batch)?;
         let over = budget.is_some_and(|b| start.elapsed() >= b);
-        let last = over || report.step == config.steps;
+        let asked = interrupt::asked();
+        let last = over || asked || report.step == config.steps;
         let score = if report.step % args.watch_every == 0 || last {
             watch.score(&trainer.averaged(), &device)
         } else {
@@ -120,6 +123,14 @@ pub(crate) fn run(args: &Args) -> Outcome {
             files.save(&trainer)?;
             log.draw(&args.out.join("curve.svg"))?;
             saved = Instant::now();
+        }
+        if asked && report.step < config.steps {
+            return Err(Interrupted {
+                step: report.step,
+                steps: config.steps,
+                file: args.out.join("checkpoint.bin"),
+            }
+            .into());
         }
         if over {
             eprintln!(

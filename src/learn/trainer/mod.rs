@@ -7,6 +7,7 @@ mod average;
 mod checkpoint;
 mod config;
 mod flat;
+mod recipe;
 mod snapshot;
 mod tuner;
 mod watch;

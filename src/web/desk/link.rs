@@ -113,7 +113,7 @@ impl Link {
                 Ok(Parcel {
                     message: FromEngine::Failed { problem },
                     ..
-                }) => hearer.end(&problem),
+                }) => hearer.end(&told(&problem)),
                 Ok(parcel) => hearer.hand(Ok(parcel)),
                 Err(problem) => hearer.end(&problem.to_string()),
             }
@@ -266,5 +266,39 @@ impl Engine for Link {
         self.heap
             .get()
             .is_some_and(|(first, now)| now >= WORN_BYTES && now > WORN_FACTOR * first)
+    }
+}
+
+/// A problem as one sentence: the GPU's libraries tell a chain of causes over many lines, repeat themselves on the way and
+/// end in a backtrace.
+fn told(problem: &str) -> String {
+    let mut told = String::new();
+    for line in problem.replace("\\n", "\n").lines().map(str::trim) {
+        if line.starts_with("Backtrace") {
+            break;
+        }
+        if line.is_empty() || line == "Caused by:" || told.ends_with(line) {
+            continue;
+        }
+        if !told.is_empty() {
+            told.push_str(": ");
+        }
+        told.push_str(line);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+
+    #[test]
+    fn a_chain_of_causes_is_told_in_a_sentence() {
+        assert_eq!(told("the loss became NaN"), "the loss became NaN");
+        // As cubecl words a lost device; the line breaks come as two letters.
+        let chain = "the device failed: An error happened\\nCaused by:\\n  An error happened\\nCaused by:\\n  no buffer\\nBacktrace:\\nNone";
+        assert_eq!(told(chain), "the device failed: An error happened: no buffer");
+        assert_eq!(told("one\ntwo\n"), "one: two");
+        assert_eq!(told(""), "");
     }
 }

@@ -144,7 +144,7 @@ fn how_long(state: &State, act: &Callback<Action>, locked: bool) -> Html {
         Budget::Steps(steps) => ("steps", steps as f64, "steps"),
         Budget::Minutes(minutes) => ("minutes", minutes, "min"),
     };
-    let by = owned(&[("steps", "A number of steps"), ("minutes", "A number of minutes")]);
+    let by = owned(&[("steps", "Steps"), ("minutes", "Minutes")]);
     let seconds = match &state.plan {
         Planning::Known(plan) => plan.step_seconds,
         _ => None,
