@@ -250,12 +250,12 @@ fn more(state: &State, act: &Callback<Action>, locked: bool) -> Html {
             { select("Training patch", &side_key(state.form.patch), sides("The network’s own", &PATCHES), locked,
                 act.reform(|key: String| Action::Patch(key.parse().ok()))) }
             { count("Look at the held-out case every", "steps", settings.look_every, 1, locked,
-                set(state, act, |settings, every| settings.look_every = every)) }
+                &set(state, act, |settings, every| settings.look_every = every)) }
             { count("Stop after looks without gain", "(0: never)", settings.patience, 0, locked,
-                set(state, act, |settings, looks| settings.patience = looks)) }
+                &set(state, act, |settings, looks| settings.patience = looks)) }
             { count("Checkpoint every", "steps", settings.checkpoint_every, 1, locked,
-                set(state, act, |settings, every| settings.checkpoint_every = every)) }
-            { count("Seed", "", settings.seed, 0, locked, set(state, act, |settings, seed| settings.seed = seed)) }
+                &set(state, act, |settings, every| settings.checkpoint_every = every)) }
+            { count("Seed", "", settings.seed, 0, locked, &set(state, act, |settings, seed| settings.seed = seed)) }
             <label class="check">
                 <input
                     type="checkbox"
@@ -288,7 +288,7 @@ fn count(
     value: u64,
     least: u64,
     disabled: bool,
-    changed: Callback<u64>,
+    changed: &Callback<u64>,
 ) -> Html {
     let changed = changed.reform(move |value: f64| (value.round().max(0.0) as u64).max(least));
     html! { <Number {label} {unit} value={value as f64} min={least as f64} step={1.0} {disabled} {changed} /> }

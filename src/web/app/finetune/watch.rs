@@ -239,7 +239,7 @@ fn balance(run: &Run) -> Html {
                 up="precision"
                 x={(0.0, 1.0)}
                 y={(0.0, 1.0)}
-                series={vec![Series { name: "from look to look; the newest is filled", class: "s1", points }]}
+                series={vec![Series { name: "from the first look to the newest", class: "s1", points }]}
                 {marks}
             />
         </section>
