@@ -60,6 +60,42 @@ async function together(team) {
   return { seconds, heap: answers[0].heap, probability: answers[0].probability };
 }
 
+// An engine of ours that trains (src/web/messages/finetune.rs): one step after the other on the same patch, of which one voxel
+// in eight is lesion. The loss must fall, or nothing was trained.
+async function tutor({ tutor: program, recipe, repeat }, model) {
+  const talk = new Conversation(`${program}-worker.js`);
+  const { message } = await talk.next();
+  const ask = (word, buffers) => talk.ask({ message: word, buffers, files: [], case: 1 }, buffers);
+  const tune = async (word, buffers) => {
+    const answer = (await ask({ Tune: word }, buffers)).message.Tune;
+    if (answer.Refused || answer.Diverged) throw new Error(JSON.stringify(answer));
+    return answer;
+  };
+  const config = JSON.stringify(model.card.config);
+  const side = model.card.patch;
+  await ask({ Load: { config } }, [model.weights.slice(0)]);
+  await tune({ Begin: { run: 1, config, recipe: { ...recipe, steps: repeat + 1 } } }, [model.weights.slice(0)]);
+  const label = Float32Array.from({ length: side ** 3 }, (_, i) => {
+    const place = [i % side, Math.floor(i / side) % side, Math.floor(i / side ** 2)];
+    return Number(place.every((at) => 2 * at >= side / 2 && 2 * at < 1.5 * side));
+  });
+  const losses = [];
+  const run = async () => {
+    const begin = performance.now();
+    const { Stepped } = await tune({ Step: { step: losses.length, side } }, [model.patch.slice().buffer, label.slice().buffer]);
+    const seconds = (performance.now() - begin) / 1000;
+    losses.push(Stepped.loss);
+    if (losses.length > repeat && losses.at(-1) >= losses[0]) throw new Error(`the loss did not fall: ${losses}`);
+    return { seconds, probability: undefined };
+  };
+  // Memory of WebAssembly never shrinks, so what is there after the last step is the peak.
+  const heap = async () => {
+    const answer = await ask({ Predict: { tile: 0, side } }, [model.patch.slice().buffer]);
+    return answer.message.Predicted.heap;
+  };
+  return { device: message.Ready.device, run, heap, stop: () => talk.worker.terminate() };
+}
+
 async function onnxruntime({ build, provider, threads, onnx }, model) {
   const talk = new Conversation("ort-worker.js");
   const { side, channels } = { side: model.card.patch, channels: model.card.config.in_channels };
@@ -72,10 +108,11 @@ async function onnxruntime({ build, provider, threads, onnx }, model) {
 
 const start = (entry, model) => {
   if (entry.program) return engine(entry, model);
+  if (entry.tutor) return tutor(entry, model);
   return entry.provider ? onnxruntime(entry, model) : peak();
 };
 
-// `contestants`: `[{ name, program | provider | (neither: the adapter's peak), repeat, ... }]`; the first is the one the
+// `contestants`: `[{ name, program | tutor | provider | (neither: the adapter's peak), repeat, ... }]`; the first is the one the
 // others' answers are held against. The first round compiles shaders and warms up; it is reported but not among `times`
 // (seconds; of the adapter's peak GFLOPS).
 globalThis.contest = async ({ folder, contestants }) => {
@@ -95,15 +132,16 @@ globalThis.contest = async ({ folder, contestants }) => {
       const { seconds, gflops, heap, probability } = await one.run();
       if (round === 0) one.first = seconds ?? gflops;
       else one.times.push(seconds ?? gflops);
-      one.heap = heap;
+      one.heapNow = heap;
       one.probability = probability;
     }
   }
+  for (const one of running) one.heapNow = (await one.heap?.()) ?? one.heapNow;
   const reference = running[0].probability;
-  return running.map(({ name, device, version, times, first, heap, probability, stop }) => {
+  return running.map(({ name, device, version, times, first, heapNow, probability, stop }) => {
     stop();
     // NaN, if there is one, stays the worst.
     const difference = probability && reference.reduce((worst, p, i) => Math.max(worst, Math.abs(p - probability[i])), 0);
-    return { name, device, version, times, first, heap, difference };
+    return { name, device, version, times, first, heap: heapNow, difference };
   });
 };

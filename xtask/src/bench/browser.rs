@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::figures::Series;
+use super::native::step_over_forward;
 use super::rows::Found;
 use super::setup::Tools;
 use crate::programs::{self, Built, PROGRAMS, STOCK};
@@ -46,29 +47,42 @@ pub(crate) struct Site<'a> {
 impl<'a> Site<'a> {
     /// Builds the engines and lays them out beside onnxruntime-web.
     pub(crate) fn new(tools: &'a Tools) -> Result<Self> {
+        let site = Self::with(tools, |name| name.starts_with("engine"))?;
+        site.stock()?;
+        let ort = tools.node_packages()?.join("node_modules/onnxruntime-web/dist");
+        for name in ORT {
+            fs::copy(ort.join(name), site.folder.join("ort").join(name))?;
+        }
+        Ok(site)
+    }
+
+    /// The same with the engines that train, and without anybody else's.
+    pub(crate) fn of_tutors(tools: &'a Tools) -> Result<Self> {
+        Self::with(tools, |name| {
+            name.starts_with("engine") || name.starts_with("tutor")
+        })
+    }
+
+    /// Those of our programs whose names are wanted, and the page that speaks to them.
+    fn with(tools: &'a Tools, wanted: fn(&str) -> bool) -> Result<Self> {
         let packages = system::node_packages(tools.paths)?;
         let folder = tools.folder.join("site");
         fs::create_dir_all(folder.join("ort"))?;
-        if !(tools.keep_programs && folder.join("engine-gpu.wasm").is_file()) {
-            let engines = PROGRAMS.iter().filter(|p| p.name.starts_with("engine"));
-            let (built, _) = programs::build(tools.paths, &packages, engines, false)?;
-            for engine in &built {
-                lay_out(&folder, engine)?;
-            }
+        let there = |name: &str| folder.join(format!("{name}.wasm")).is_file();
+        let missing = |name: &str| wanted(name) && !(tools.keep_programs && there(name));
+        let programs = PROGRAMS.iter().filter(|p| missing(p.name));
+        let (built, _) = programs::build(tools.paths, &packages, programs, false)?;
+        for program in &built {
+            lay_out(&folder, program)?;
         }
         let site = Self {
             tools,
             folder,
             packages,
         };
-        site.stock()?;
         fs::write(site.folder.join("index.html"), PAGE)?;
         for script in ["contest.js", "ort-worker.js", "peak.js", "peak.wgsl"] {
             fs::copy(tools.script(script), site.folder.join(script))?;
-        }
-        let ort = tools.node_packages()?.join("node_modules/onnxruntime-web/dist");
-        for name in ORT {
-            fs::copy(ort.join(name), site.folder.join("ort").join(name))?;
         }
         Ok(site)
     }
@@ -95,28 +109,37 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
-    /// Copies a model to the site and exports it as ONNX.
-    fn model(&self, name: &str, from: &Path) -> Result<()> {
+    /// Copies a model to the site.
+    fn weights(&self, name: &str, from: &Path) -> Result<PathBuf> {
         let to = self.folder.join(name);
         fs::create_dir_all(&to)?;
         for file in ["card.json", "weights.safetensors"] {
             fs::copy(from.join(file), to.join(file))?;
         }
+        Ok(to)
+    }
+
+    /// Copies a model to the site and exports it as ONNX.
+    fn model(&self, name: &str, from: &Path) -> Result<()> {
+        let to = self.weights(name, from)?;
         for (form, options) in FORMS {
             self.tools.onnx(from, &to.join(format!("{form}.onnx")), options)?;
         }
         Ok(())
     }
 
+    /// One contest, as `tests/bench/browser.mjs` tells it.
+    fn hold(&self, folder: &str, contestants: &[Value]) -> Result<Value> {
+        let contests = json!({ "it": { "folder": folder, "contestants": contestants } });
+        self.tools.node(
+            "browser.mjs",
+            &json!({ "www": self.folder, "contests": contests }),
+        )
+    }
+
     /// One contest: what each contestant took, in order, and how far their answers lie apart.
     fn contest(&self, folder: &str, contestants: &[Value]) -> Result<(Vec<Series>, String)> {
-        let answer = {
-            let contests = json!({ "it": { "folder": folder, "contestants": contestants } });
-            self.tools.node(
-                "browser.mjs",
-                &json!({ "www": self.folder, "contests": contests }),
-            )?
-        };
+        let answer = self.hold(folder, contestants)?;
         let results = answer["results"]["it"]
             .as_array()
             .context("the contest has no results")?;
@@ -133,16 +156,11 @@ impl<'a> Site<'a> {
                 bail!("{name}: probabilities differ from ours by {difference}");
             }
             worst = worst.max(difference);
-            let times = result["times"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_f64);
             let version = result["version"]
                 .as_str()
                 .map_or(String::new(), |v| format!(" {v}"));
             let unit = if name == PEAK { "GFLOPS" } else { "s" };
-            all.push(Series::new(format!("{name}{version}"), unit, times.collect()));
+            all.push(Series::new(format!("{name}{version}"), unit, times(result)));
         }
         let chromium = answer["chromium"].as_str().unwrap_or_default();
         let major = chromium.split('.').next().unwrap_or_default();
@@ -151,6 +169,11 @@ impl<'a> Site<'a> {
             format!("Chromium {major}; probabilities differ by at most {worst:.0e}."),
         ))
     }
+}
+
+fn times(result: &Value) -> Vec<f64> {
+    let times = result["times"].as_array();
+    times.into_iter().flatten().filter_map(Value::as_f64).collect()
 }
 
 /// A worker that starts the engine, beside what wasm-bindgen wrote.
@@ -256,6 +279,58 @@ pub(crate) fn gpu(site: &Site) -> Result<Vec<Found>> {
     ])
 }
 
+/// Training steps of the shipped network: the whole of it, and the part that fine-tuning trains unless told otherwise.
+pub(crate) fn steps(site: &Site) -> Result<Vec<Found>> {
+    site.weights("shipped", &site.tools.shipped())?;
+    let mut found = Vec::new();
+    for (kind, repeat, ids, heap) in [
+        (
+            "cpu",
+            9,
+            ["chromium-cpu-step", "chromium-cpu-tune"],
+            Some("heap-step"),
+        ),
+        ("gpu", 3, ["chromium-gpu-step", "chromium-gpu-tune"], None),
+    ] {
+        let program = format!("tutor-{kind}");
+        let contestants = [
+            ours(&format!("engine-{kind}"), 1, repeat),
+            tutor(&program, "everything", repeat),
+            tutor(&program, "decoder", repeat),
+        ];
+        let answer = site.hold("shipped", &contestants)?;
+        let results = answer["results"]["it"].as_array().cloned().unwrap_or_default();
+        let [forward, whole, decoder] = <[Value; 3]>::try_from(results)
+            .ok()
+            .context("not all took part")?;
+        let series = |result: &Value| Series::new("ours", "s", times(result));
+        let note = "One patch of the shipped network's side again and again; F_beta and cross-entropy, AdamW, maps kept; \
+                    the loss fell. Uploading the patch is part of the step."
+            .to_owned();
+        for (id, step) in [(ids[0], &whole), (ids[1], &decoder)] {
+            let mut row = step_over_forward(id, &series(step), &series(&forward));
+            row.notes.push(note.clone());
+            found.push(row);
+        }
+        // Of WebGPU's memory the heap says nothing.
+        if let Some(id) = heap {
+            let megabytes = whole["heap"].as_f64().context("no heap was told")? / 1e6;
+            found.push(Found::alone(id, Series::new("ours", "MB", vec![megabytes])));
+        }
+    }
+    Ok(found)
+}
+
+/// An engine that trains this part of the network.
+fn tutor(program: &str, part: &str, repeat: usize) -> Value {
+    let recipe = json!({
+        "part": part, "statistics": "frozen", "loss": { "kind": "f-beta", "beta": 1.5, "smooth": 50.0 }, "guard": 1.0,
+        "lesion_weight": 1.0, "lesion_decay": 1, "dropout": 0.0, "learning_rate": 1e-3, "warmup": 1, "final_rate": 1.0,
+        "weight_decay": 0.01, "clip": 1.0, "average": 0.9, "keep": true, "seed": 1,
+    });
+    json!({ "name": format!("training step, {part}"), "tutor": program, "recipe": recipe, "repeat": repeat })
+}
+
 /// Larger networks on WebGPU: ours and stock burn.
 pub(crate) fn presets(site: &Site) -> Result<Vec<Found>> {
     let mut found = Vec::new();
@@ -263,12 +338,7 @@ pub(crate) fn presets(site: &Site) -> Result<Vec<Found>> {
         ("chromium-gpu-blocks", "blocks@16", 2),
         ("chromium-gpu-browser", "browser@64", 1),
     ] {
-        let from = site.tools.preset(net)?;
-        let to = site.folder.join(net);
-        fs::create_dir_all(&to)?;
-        for file in ["card.json", "weights.safetensors"] {
-            fs::copy(from.join(file), to.join(file))?;
-        }
+        site.weights(net, &site.tools.preset(net)?)?;
         let (times, note) = site.contest(
             net,
             &[ours("engine-gpu", 1, 3), stock("engine-gpu-stock", repeat)],

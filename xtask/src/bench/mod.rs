@@ -30,7 +30,7 @@ struct Group {
     measure: fn(&Tools) -> Result<Vec<Found>>,
 }
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     Group {
         name: "chromium-gpu",
         what: "WebGPU in Chromium: ours, onnxruntime-web, stock burn (10 minutes on an adapter in software)",
@@ -45,6 +45,11 @@ const GROUPS: [Group; 10] = [
         name: "chromium-cpu",
         what: "the CPU in Chromium: ours, onnxruntime-web, stock burn",
         measure: |tools| browser::cpu(&Site::new(tools)?),
+    },
+    Group {
+        name: "chromium-steps",
+        what: "training steps in Chromium on the CPU and on WebGPU",
+        measure: |tools| browser::steps(&Site::of_tutors(tools)?),
     },
     Group {
         name: "vulkan",

@@ -124,7 +124,7 @@ pub(crate) fn gpu_memory(tools: &Tools) -> Result<Vec<Found>> {
     Ok(vec![found])
 }
 
-fn step_over_forward(id: &'static str, step: &Series, forward: &Series) -> Found {
+pub(super) fn step_over_forward(id: &'static str, step: &Series, forward: &Series) -> Found {
     let (mut step, mut forward) = (step.clone(), forward.clone());
     step.name = "training step".to_owned();
     forward.name = "forward".to_owned();

@@ -56,7 +56,9 @@ enum Part {
 
 /// What a file of `dist/` is part of; samples and the list of licences are downloaded by those who ask for them.
 fn part_of(name: &str) -> Option<Part> {
-    if name.starts_with("samples/") || name == "licences.html" || name.ends_with(".md") {
+    // So are the engines that train.
+    let asked_for = name.starts_with("samples/") || name.starts_with("tutor-") || name == "licences.html";
+    if asked_for || name.ends_with(".md") {
         return None;
     }
     Some(if name.starts_with("engine-gpu") {
@@ -135,6 +137,7 @@ mod tests {
             ("engine-cpu-4e00.wasm", Some(Part::Page)),
             ("engine-gpu-4623.wasm", Some(Part::Gpu)),
             ("samples/head_FLAIR-77.nii.gz", None),
+            ("tutor-gpu-4623.wasm", None),
             ("licences.html", None),
         ] {
             assert_eq!(part_of(name), part, "{name}");

@@ -67,7 +67,7 @@ use Goal::{Least, Most};
 use Unit::{Megabytes, Plain, Share, Times};
 
 /// In the order of the table.
-pub(crate) const SPECS: [Spec; 27] = [
+pub(crate) const SPECS: [Spec; 32] = [
     spec(
         "chromium-gpu-stock",
         "Chromium WebGPU, forward: ours / stock burn",
@@ -115,6 +115,38 @@ pub(crate) const SPECS: [Spec; 27] = [
     spec(
         "chromium-cpu-stock",
         "Chromium CPU, one worker: ours / stock burn",
+        Times,
+        Goal::None,
+    ),
+    spec(
+        "chromium-cpu-step",
+        "Chromium CPU: training step / forward",
+        Times,
+        Most(3.5),
+    )
+    .because(
+        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
+         maps again for the backward pass",
+    ),
+    spec(
+        "chromium-cpu-tune",
+        "Chromium CPU: training step of the decoder / forward",
+        Times,
+        Goal::None,
+    ),
+    spec(
+        "chromium-gpu-step",
+        "Chromium WebGPU: training step / forward",
+        Times,
+        Most(3.5),
+    )
+    .because(
+        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
+         maps again for the backward pass",
+    ),
+    spec(
+        "chromium-gpu-tune",
+        "Chromium WebGPU: training step of the decoder / forward",
         Times,
         Goal::None,
     ),
@@ -215,6 +247,12 @@ pub(crate) const SPECS: [Spec; 27] = [
         "Page, head of 256^3: wasm heap of one CPU engine",
         Megabytes,
         Most(1000.0),
+    ),
+    spec(
+        "heap-step",
+        "Chromium CPU: wasm heap of an engine that trains the whole network",
+        Megabytes,
+        Goal::None,
     ),
     spec(
         "memory-gpu",
