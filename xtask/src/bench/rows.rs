@@ -66,6 +66,10 @@ impl Spec {
 use Goal::{Least, Most};
 use Unit::{Megabytes, Plain, Share, Times};
 
+/// Why a training step takes longer than it should beside a forward pass.
+const TRAINING_COSTS: &str = "inference folds its normalisations into what loads them; training measures statistics, and \
+                              makes normalised maps again for the backward pass";
+
 /// In the order of the table.
 pub(crate) const SPECS: [Spec; 32] = [
     spec(
@@ -124,10 +128,7 @@ pub(crate) const SPECS: [Spec; 32] = [
         Times,
         Most(3.5),
     )
-    .because(
-        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
-         maps again for the backward pass",
-    ),
+    .because(TRAINING_COSTS),
     spec(
         "chromium-cpu-tune",
         "Chromium CPU: training step of the decoder / forward",
@@ -140,10 +141,7 @@ pub(crate) const SPECS: [Spec; 32] = [
         Times,
         Most(3.5),
     )
-    .because(
-        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
-         maps again for the backward pass",
-    ),
+    .because(TRAINING_COSTS),
     spec(
         "chromium-gpu-tune",
         "Chromium WebGPU: training step of the decoder / forward",
@@ -168,10 +166,7 @@ pub(crate) const SPECS: [Spec; 32] = [
         Times,
         Most(3.5),
     )
-    .because(
-        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
-         maps again for the backward pass",
-    ),
+    .because(TRAINING_COSTS),
     spec(
         "cpu-forward-torch",
         "Native CPU, forward: ours / PyTorch",
@@ -190,10 +185,7 @@ pub(crate) const SPECS: [Spec; 32] = [
         Times,
         Most(3.5),
     )
-    .because(
-        "inference folds its normalisations into what loads them; training measures statistics, and makes normalised \
-         maps again for the backward pass",
-    ),
+    .because(TRAINING_COSTS),
     spec(
         "cpu-forward-stock",
         "Native CPU, forward: ours / stock burn",

@@ -37,6 +37,13 @@ pub(super) struct Telling {
     saving: Cell<bool>,
 }
 
+impl Telling {
+    /// Whether it is time to tell something again.
+    fn due(&self) -> bool {
+        self.told.get().is_none_or(|last| last.elapsed() >= TELL_EVERY)
+    }
+}
+
 /// Hears of what a session does.
 pub(super) fn hear(desk: &Rc<Desk>, run: &Rc<Active>, event: &Event<'_>) -> ControlFlow<()> {
     match event {
@@ -51,10 +58,8 @@ pub(super) fn hear(desk: &Rc<Desk>, run: &Rc<Active>, event: &Event<'_>) -> Cont
             desk.tune(FromTuner::Stage(format!("{}{round}", place.stage)));
         }
         Event::Patches { done, total } => {
-            let now = Instant::now();
-            let due = |last: Instant| now.duration_since(last) >= TELL_EVERY;
-            if run.telling.told.get().is_none_or(due) {
-                run.telling.told.set(Some(now));
+            if run.telling.due() {
+                run.telling.told.set(Some(Instant::now()));
                 desk.tune(FromTuner::Patches {
                     done: *done,
                     total: *total,
@@ -72,12 +77,7 @@ pub(super) fn hear(desk: &Rc<Desk>, run: &Rc<Active>, event: &Event<'_>) -> Cont
                 loss: point.loss,
                 smoothed: point.smoothed,
             });
-            let due = run
-                .telling
-                .told
-                .get()
-                .is_none_or(|last| last.elapsed() >= TELL_EVERY);
-            if due {
+            if run.telling.due() {
                 flush(desk, run);
             }
         }
