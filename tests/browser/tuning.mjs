@@ -55,7 +55,9 @@ export function viewOf(page) {
     },
     // Waits for the verdict and reads the table of scores.
     async result(timeout = 240_000) {
-      await main.getByRole("heading", { name: "Did it help?" }).waitFor({ timeout });
+      await main.getByRole("heading", { name: "Did it help?" }).waitFor({ timeout }).catch(async (problem) => {
+        throw new Error(`no verdict, the page says: ${await main.innerText()}`, { cause: problem });
+      });
       const rows = await main.getByRole("region", { name: "Scores before and after" }).getByRole("row").allInnerTexts();
       return Object.fromEntries(rows.slice(1).map((row) => {
         const [name, ...cells] = row.split(/\t/).map((cell) => cell.trim());

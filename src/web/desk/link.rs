@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 use gloo_timers::future::TimeoutFuture;
+use js_sys::Function;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen_futures::spawn_local;
@@ -211,9 +212,18 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.shared.worker.set_onmessage(None);
-        self.shared.worker.set_onerror(None);
+        // An error that is on its way is reported even after the worker was ended (HTML, "runtime script errors in workers");
+        // with nobody to take it, it would travel on to the page and end the desk.
+        DEAF.with(|deaf| self.shared.worker.set_onerror(Some(deaf)));
         self.shared.end("it was ended");
     }
+}
+
+thread_local! {
+    /// Takes the errors of engines that were let go.
+    static DEAF: Function = Closure::<dyn FnMut(Event)>::new(|event: Event| event.prevent_default())
+        .into_js_value()
+        .unchecked_into();
 }
 
 impl Engine for Link {
