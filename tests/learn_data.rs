@@ -323,6 +323,100 @@ fn lesions_of_patches_are_brighter_than_their_surroundings() {
     assert!(all > 20 && brighter * 100 >= all * 95, "{brighter} of {all}");
 }
 
+/// The fold's material with the clinical scans.
+fn with_clinical() -> Option<Material> {
+    let mut mix = quick().mix;
+    mix.clinical = 1.0;
+    data().map(|data| Material::for_mix(&data, FOLD, &mix).unwrap())
+}
+
+#[test]
+fn clinical_scans_lie_on_the_materials_grid_and_most_of_them_is_known() {
+    let Some(material) = with_clinical() else { return };
+    // Nine visits of six patients come with a brain mask, seven of them with T1.
+    assert_eq!(material.clinical.len(), 9);
+    assert_eq!(material.clinical.iter().filter(|s| s.white[1] != 1.0).count(), 7);
+    for (number, scan) in material.clinical.iter().enumerate() {
+        let count =
+            |wanted: &dyn Fn(usize) -> bool| (0..scan.tissue.len()).filter(|&i| wanted(i)).count() as f64;
+        let mean = |image: &[f32], tissue: u8| {
+            let all = count(&|i| scan.tissue[i] == tissue);
+            let sum: f64 = (0..scan.tissue.len())
+                .filter(|&i| scan.tissue[i] == tissue)
+                .map(|i| f64::from(image[i]))
+                .sum();
+            sum / all
+        };
+        let brain = count(&|i| scan.tissue[i] > 0);
+        let millilitres = brain / 1000.0;
+        assert!(
+            (1000.0..1900.0).contains(&millilitres),
+            "{number}: {millilitres} mL of brain"
+        );
+        let unknown = count(&|i| scan.unknown[i]) / brain;
+        assert!((0.005..0.25).contains(&unknown), "{number}: {unknown} unknown");
+        // White matter is the atlas's: T1 tells whether the atlas lies where it should.
+        let [grey, white] = [2, 3].map(|tissue| mean(&scan.flair, tissue));
+        assert!(mean(&scan.flair, 1) < 0.6 * white, "{number}: fluid");
+        assert!(white < grey, "{number}: {white} against {grey} in FLAIR");
+        if scan.white[1] != 1.0 {
+            let [grey, white] = [2, 3].map(|tissue| mean(&scan.t1, tissue));
+            assert!(white > 1.1 * grey, "{number}: {white} against {grey} in T1");
+        }
+        // The skull is there.
+        let around = count(&|i| scan.tissue[i] == 0 && scan.flair[i] > 0.3 * scan.white[0]);
+        assert!(around > 0.1 * brain, "{number}: {around} voxels around the brain");
+        assert!(
+            (3.0..3.5).contains(&scan.thickness) || scan.thickness == 4.0,
+            "{}",
+            scan.thickness
+        );
+    }
+}
+
+#[test]
+fn a_clinical_case_knows_its_painted_lesions_and_not_its_own() {
+    let Some(material) = with_clinical() else { return };
+    let config = quick();
+    for seed in 0..3 {
+        let make = || {
+            case::make_from(
+                &mut stream(seed, Purpose::Case, 0),
+                &material,
+                &config,
+                Origin::Clinical,
+            )
+        };
+        let case = make().unwrap();
+        assert_eq!(case, make().unwrap());
+        assert!(!case.lesion_voxels.is_empty());
+        assert!(!case.lesions.iter().zip(&case.unknown).any(|(l, u)| *l && *u));
+        // Labels of a patch tell the three apart.
+        let voxel = case.unknown.iter().position(|u| *u).unwrap();
+        let [nx, ny, _] = case.shape;
+        let at = [voxel % nx, voxel / nx % ny, voxel / (nx * ny)].map(|c| c as isize - 8);
+        let patch = equipoise::learn::sampler::cut(case.view(), at, 16);
+        assert!(patch.has_unknown());
+        for (i, label) in patch.label.iter().enumerate() {
+            let at = [i % 16, i / 16 % 16, i / 256];
+            let v = [0, 1, 2]
+                .map(|a| at[a] as isize + [voxel % nx, voxel / nx % ny, voxel / (nx * ny)][a] as isize - 8);
+            let inside = (0..3).all(|a| v[a] >= 0 && v[a] < case.shape[a] as isize);
+            let wanted = if inside {
+                let j = v[0] as usize + nx * (v[1] as usize + ny * v[2] as usize);
+                if case.unknown[j] {
+                    -1.0
+                } else {
+                    f32::from(u8::from(case.lesions[j]))
+                }
+            } else {
+                0.0
+            };
+            assert_eq!(*label, wanted);
+        }
+    }
+}
+
 #[test]
 fn the_validation_set_is_fixed_and_holds_the_held_out_patient() {
     let (Some(data), Some(material)) = (data(), material()) else {

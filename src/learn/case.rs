@@ -2,12 +2,12 @@
 
 use super::augment::surround::{self, Kind};
 use super::augment::{acquisition, geometry};
-use super::config::DataConfig;
+use super::config::{Acquisition, DataConfig};
 use super::confluent;
 use super::field::{self, Shape};
 use super::head::Head;
 use super::limbic;
-use super::material::{Labelled, Material, SHAPE};
+use super::material::{Clinical, Labelled, Material, SHAPE};
 use super::paint::{self, Appearance, Ground};
 use super::plan::{Plan, plan_lesions};
 use super::random;
@@ -18,6 +18,9 @@ use nalgebra::Matrix4;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
+/// How much of a clinical scan is kept around the brain, in mm: skull and scalp.
+const HEAD_MARGIN: usize = 20;
+
 /// Where a case comes from. Results on real and on made cases are to be reported apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -27,6 +30,8 @@ pub enum Origin {
     Painted,
     /// Drawn from a tissue map.
     Synthetic,
+    /// A raw clinical scan without labels, with painted lesions; its own are [unknown](Case::unknown).
+    Clinical,
 }
 
 /// One head, normalised as at inference.
@@ -40,6 +45,8 @@ pub struct Case {
     pub images: [Vec<f32>; 2],
     /// The truth.
     pub lesions: Vec<bool>,
+    /// Where nobody knows the truth; never where there is lesion.
+    pub unknown: Vec<bool>,
     /// Indices of the lesion voxels.
     pub lesion_voxels: Vec<usize>,
     /// Indices of every 17th brain voxel: where lesion-free patches are centred.
@@ -55,6 +62,8 @@ pub struct View<'a> {
     pub images: [&'a [f32]; 2],
     /// The truth.
     pub lesions: &'a [bool],
+    /// Where nobody knows the truth; empty if it is known everywhere.
+    pub unknown: &'a [bool],
     /// Indices of the lesion voxels.
     pub lesion_voxels: &'a [usize],
     /// Indices of voxels where lesion-free patches may be centred.
@@ -69,6 +78,7 @@ impl Case {
             shape: self.shape,
             images: [&self.images[0], &self.images[1]],
             lesions: &self.lesions,
+            unknown: &self.unknown,
             lesion_voxels: &self.lesion_voxels,
             brain_voxels: &self.brain_voxels,
         }
@@ -98,6 +108,7 @@ impl Case {
             shape: head.shape,
             images: [scene.flair, second],
             lesions: head.lesions,
+            unknown: head.unknown,
             lesion_voxels,
             brain_voxels,
         }
@@ -111,6 +122,7 @@ pub fn head_of(patient: &Labelled) -> Head {
         shape: SHAPE,
         images: [patient.flair.clone(), patient.t1.clone()],
         lesions: patient.mask.clone(),
+        unknown: vec![false; field::len(SHAPE)],
         tissue: patient.tissue.clone(),
         white: patient.white,
     }
@@ -144,18 +156,45 @@ pub fn paint_with_contrast(rng: &mut impl Rng, head: &mut Head, lesions: &[Vec<u
 /// Draws the origin of a case.
 fn draw_origin(rng: &mut impl Rng, config: &DataConfig) -> Origin {
     let mix = &config.mix;
-    let total = (mix.real + mix.painted + mix.synthetic).max(f64::MIN_POSITIVE);
+    let total = (mix.real + mix.painted + mix.synthetic + mix.clinical).max(f64::MIN_POSITIVE);
     let u = total * rand::RngExt::random::<f64>(rng);
     if u < mix.real {
         Origin::Real
     } else if u < mix.real + mix.painted {
         Origin::Painted
-    } else {
+    } else if u < mix.real + mix.painted + mix.synthetic {
         Origin::Synthetic
+    } else {
+        Origin::Clinical
     }
 }
 
-/// A head before augmentation: real, painted or synthetic; `None` without material for it.
+/// Paints lesions into a clinical scan, as its thick slices would show them.
+fn paint_clinical(rng: &mut impl Rng, scan: &Clinical, lesions: &[Vec<usize>]) -> Head {
+    let mut head = Head {
+        shape: SHAPE,
+        images: [scan.flair.clone(), scan.t1.clone()],
+        lesions: vec![false; field::len(SHAPE)],
+        unknown: scan.unknown.clone(),
+        tissue: scan.tissue.clone(),
+        white: scan.white,
+    };
+    paint_lesions(rng, &mut head, lesions);
+    let phase = random::between(rng, 0.0, 1.0);
+    for (image, own) in head.images.iter_mut().zip([&scan.flair, &scan.t1]) {
+        let mut painted: Vec<f32> = image.iter().zip(own).map(|(v, own)| v - own).collect();
+        acquisition::thicken(&mut painted, SHAPE, 2, scan.thickness, phase);
+        for ((v, own), painted) in image.iter_mut().zip(own).zip(&painted) {
+            *v = (own + painted).max(0.0);
+        }
+    }
+    for (unknown, lesion) in head.unknown.iter_mut().zip(&head.lesions) {
+        *unknown &= !lesion;
+    }
+    head
+}
+
+/// A head before augmentation: real, painted, synthetic or clinical; `None` without material for it.
 pub fn draw_head(
     rng: &mut impl Rng,
     material: &Material,
@@ -200,6 +239,12 @@ pub fn draw_head(
             paint_lesions(rng, &mut head, &plan.lesions);
             Some(head)
         }
+        Origin::Clinical => {
+            let scan = material.clinical.choose(rng)?;
+            let mut plan = Plan::new(SHAPE, &scan.allowed, &scan.unknown);
+            plan_lesions(rng, &mut plan, material);
+            Some(paint_clinical(rng, scan, &plan.lesions))
+        }
     }
 }
 
@@ -217,6 +262,20 @@ pub fn make_from(
     origin: Origin,
 ) -> Option<Case> {
     let mut head = draw_head(rng, material, config, origin)?;
+    if origin == Origin::Clinical {
+        // A scanner's thick slices and a whole head are there already, and its tissue map is an atlas's.
+        let config = DataConfig {
+            acquisition: Acquisition {
+                grey: 0.0,
+                thick: 0.0,
+                ..config.acquisition.clone()
+            },
+            ..config.clone()
+        };
+        let head = geometry::vary(rng, head.cut_to_brain(HEAD_MARGIN), &config.geometry);
+        let head = acquisition::acquire(rng, head, &config.acquisition, false);
+        return Some(Case::from_head(head, origin));
+    }
     if random::chance(rng, config.acquisition.limbic) {
         limbic::brighten(rng, &mut head);
     }

@@ -91,6 +91,8 @@ pub struct Mix {
     pub painted: f64,
     /// An image drawn from a tissue map, with painted lesions.
     pub synthetic: f64,
+    /// A raw clinical scan without labels, with painted lesions ([`clinical`](super::clinical)).
+    pub clinical: f64,
 }
 
 impl Default for Mix {
@@ -99,6 +101,7 @@ impl Default for Mix {
             real: 0.25,
             painted: 0.45,
             synthetic: 0.30,
+            clinical: 0.0,
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Head {
     pub images: [Vec<f32>; 2],
     /// The truth.
     pub lesions: Vec<bool>,
+    /// Where nobody knows the truth: what a scan without labels shows there may be lesion.
+    pub unknown: Vec<bool>,
     /// Tissue ([`Tissue`](super::anatomy::Tissue)).
     pub tissue: Vec<u8>,
     /// White matter's usual intensity in FLAIR and T1: the unit of every relative intensity.
@@ -40,6 +42,7 @@ impl Head {
             shape: region.shape(),
             images: [0, 1].map(|c| region.cut(&self.images[c], self.shape)),
             lesions: region.cut(&self.lesions, self.shape),
+            unknown: region.cut(&self.unknown, self.shape),
             tissue: region.cut(&self.tissue, self.shape),
             white: self.white,
         }

@@ -97,6 +97,7 @@ mod tests {
             shape: SHAPE,
             images: [vec![100.0; n], vec![80.0; n]],
             lesions: (0..n).map(|i| i % 11 == 0).collect(),
+            unknown: vec![false; n],
             tissue: (0..n).map(tissue).collect(),
             white: [100.0, 80.0],
         }

@@ -40,6 +40,25 @@ pub struct Labelled {
     pub white: [f32; 2],
 }
 
+/// A raw clinical scan of a patient with lesions that nobody marked, laid on the material's grid. Fields have [`SHAPE`].
+#[derive(Clone, Debug)]
+pub struct Clinical {
+    /// FLAIR as it came from the scanner, with skull.
+    pub flair: Vec<f32>,
+    /// T1 of the same visit; zero if there is none.
+    pub t1: Vec<f32>,
+    /// Tissue ([`Tissue`](super::anatomy::Tissue)): the scan's own brain and fluid, the atlas's grey and white matter.
+    pub tissue: Vec<u8>,
+    /// Where what is bright may be lesion.
+    pub unknown: Vec<bool>,
+    /// Where lesions may be painted.
+    pub allowed: Vec<bool>,
+    /// Median white-matter intensity of FLAIR and T1 (1 for a T1 that is missing).
+    pub white: [f32; 2],
+    /// Thickness of the FLAIR's slices in mm.
+    pub thickness: f32,
+}
+
 /// One patient's tissue map without an image. Fields have [`SHAPE`].
 #[derive(Clone, Debug)]
 pub struct TissueMap {
@@ -77,4 +96,6 @@ pub struct Material {
     pub ventricles: Vec<bool>,
     /// Tissue maps of patients without images.
     pub tissue_maps: Vec<TissueMap>,
+    /// Raw clinical scans without labels; empty unless [asked for](Material::for_mix).
+    pub clinical: Vec<Clinical>,
 }

@@ -7,10 +7,14 @@ pub mod ahead;
 pub mod anatomy;
 pub mod augment;
 pub mod case;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod clinical;
 pub mod config;
 pub mod confluent;
 pub mod field;
 pub mod head;
+#[cfg(not(target_arch = "wasm32"))]
+mod itk;
 pub mod lesions;
 pub mod limbic;
 pub mod material;

@@ -8,6 +8,18 @@ use std::io::Write;
 /// Grey level of pixels between the pictures.
 const GAP: [u8; 3] = [40, 40, 60];
 
+/// Whether a pixel lies in a mask, by column and row.
+type Inside<'a> = dyn Fn(usize, usize) -> bool + 'a;
+
+/// A mask and its colour.
+type Outline<'a> = (&'a Inside<'a>, [u8; 3]);
+
+/// Colour of lesions.
+const LESION: [u8; 3] = [255, 40, 40];
+
+/// Colour of what is unknown.
+const UNKNOWN: [u8; 3] = [70, 150, 255];
+
 /// An RGB picture under construction.
 #[derive(Clone, Debug)]
 pub struct Sheet {
@@ -28,21 +40,21 @@ impl Sheet {
     }
 
     /// Draws a slice with its top left corner at `(left, top)`: image values from `window[0]` (black) to `window[1]` (white), and the
-    /// outline of the mask in red. `rows` of `columns` values, the last row on top (anterior or superior up).
+    /// outlines of the masks in their colours, the first over the others. `rows` of `columns` values, the last row on top (anterior or superior up).
     fn draw(
         &mut self,
         (left, top): (usize, usize),
         [columns, rows]: [usize; 2],
         window: [f32; 2],
         value: impl Fn(usize, usize) -> f32,
-        mask: Option<&dyn Fn(usize, usize) -> bool>,
+        masks: &[Outline<'_>],
     ) {
         for y in 0..rows.min(self.height.saturating_sub(top)) {
             for x in 0..columns.min(self.width.saturating_sub(left)) {
                 let row = rows - 1 - y;
                 let share = (value(x, row) - window[0]) / (window[1] - window[0]);
                 let grey = (255.0 * share.clamp(0.0, 1.0)) as u8;
-                let edge = mask.is_some_and(|inside| {
+                let edge = |inside: &Inside<'_>| {
                     inside(x, row)
                         && (x == 0
                             || row == 0
@@ -52,8 +64,9 @@ impl Sheet {
                             || !inside(x + 1, row)
                             || !inside(x, row - 1)
                             || !inside(x, row + 1))
-                });
-                let colour = if edge { [255, 40, 40] } else { [grey; 3] };
+                };
+                let outline = masks.iter().find(|(inside, _)| edge(inside));
+                let colour = outline.map_or([grey; 3], |(_, colour)| *colour);
                 let at = 3 * ((top + y) * self.width + left + x);
                 self.pixels[at..at + 3].copy_from_slice(&colour);
             }
@@ -90,7 +103,7 @@ fn planes(shape: Shape, at: [usize; 3]) -> [([usize; 2], impl Fn(usize, usize) -
     })
 }
 
-/// One row a patch: FLAIR with the mask's outline, FLAIR, T1, each in axial, coronal and sagittal planes through the centre of the
+/// One row a patch: FLAIR with the outlines of lesions (red) and of what is unknown (blue), FLAIR, T1, each in axial, coronal and sagittal planes through the centre of the
 /// patch's lesion voxels (its own centre if it has none).
 #[must_use]
 pub fn patches(patches: &[Patch], columns: usize) -> Sheet {
@@ -105,10 +118,12 @@ pub fn patches(patches: &[Patch], columns: usize) -> Sheet {
         let (left, top) = ((i % columns) * (9 * cell + 6), (i / columns) * cell);
         for (k, (size, index)) in planes(shape, at).iter().enumerate() {
             let inside = |u, v| patch.label[index(u, v)] > 0.5;
+            let unknown = |u, v| patch.label[index(u, v)] < 0.0;
+            let outlines: [Outline<'_>; 2] = [(&inside, LESION), (&unknown, UNKNOWN)];
             for (j, (channel, outlined)) in [(0, true), (0, false), (1, false)].into_iter().enumerate() {
                 let value = |u, v| patch.image[channel * n + index(u, v)];
-                let mask: Option<&dyn Fn(usize, usize) -> bool> = if outlined { Some(&inside) } else { None };
-                sheet.draw((left + (3 * k + j) * cell, top), *size, WINDOW, value, mask);
+                let masks = if outlined { &outlines[..] } else { &[] };
+                sheet.draw((left + (3 * k + j) * cell, top), *size, WINDOW, value, masks);
             }
         }
     }
@@ -144,10 +159,12 @@ pub fn cases(cases: &[&Case]) -> Sheet {
         let mut left = 0;
         for ((size, index), width) in planes(case.shape, at).iter().zip(widths) {
             let inside = |u, v| case.lesions[index(u, v)];
+            let unknown = |u, v| case.unknown[index(u, v)];
+            let outlines: [Outline<'_>; 2] = [(&inside, LESION), (&unknown, UNKNOWN)];
             for (channel, outlined) in [(0, true), (0, false), (1, false)] {
                 let value = |u, v| case.images[channel][index(u, v)];
-                let mask: Option<&dyn Fn(usize, usize) -> bool> = if outlined { Some(&inside) } else { None };
-                sheet.draw((left, i * height), *size, WINDOW, value, mask);
+                let masks = if outlined { &outlines[..] } else { &[] };
+                sheet.draw((left, i * height), *size, WINDOW, value, masks);
                 left += width;
             }
         }

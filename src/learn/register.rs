@@ -68,7 +68,7 @@ impl Pose {
     }
 
     /// The same map as an origin and a column for each axis, so that a voxel costs one product.
-    fn linear(&self) -> (Vector3<f64>, Matrix3<f64>) {
+    pub(super) fn linear(&self) -> (Vector3<f64>, Matrix3<f64>) {
         let origin = Vector3::from(self.map([0.0; 3]));
         let columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
             .map(|unit| Vector3::from(self.map(unit)) - origin);

@@ -128,6 +128,7 @@ impl Atlas {
             shape: self.grid.shape,
             images: [vec![0.0; n], vec![0.0; n]],
             lesions: vec![false; n],
+            unknown: vec![false; n],
             tissue: vec![0; n],
             white: [WHITE; 2],
         };

@@ -1,6 +1,6 @@
 //! Patches for training: which case, which place, which augmentation, all from a seed and a counter.
 
-use super::augment::patch::{self, Patch};
+use super::augment::patch::{self, Patch, UNKNOWN};
 use super::case::{self, Case, View};
 use super::config::{DataConfig, Selection};
 use super::field;
@@ -263,6 +263,15 @@ pub fn cut(case: View<'_>, origin: [isize; 3], side: usize) -> Patch {
         }
         for (label, lesion) in patch.label[to..to + width].iter_mut().zip(&case.lesions[from..]) {
             *label = f32::from(u8::from(*lesion));
+        }
+        if let Some(row) = case.unknown.get(from..from + width) {
+            for (label, _) in patch.label[to..to + width]
+                .iter_mut()
+                .zip(row)
+                .filter(|(_, u)| **u)
+            {
+                *label = UNKNOWN;
+            }
         }
     });
     patch

@@ -76,6 +76,14 @@ pub enum MaterialError {
         /// What is wrong.
         problem: String,
     },
+    /// A transform could not be read.
+    #[error("{path}: {problem}", path = path.display())]
+    Transform {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A brain is empty.
     #[error("{path}: no brain tissue found", path = path.display())]
     NoBrain {
@@ -178,7 +186,7 @@ pub(super) fn read_ras(path: &Path) -> Result<Volume, MaterialError> {
 }
 
 /// Reads a file on the MNI grid and cuts the kept box out.
-fn read_mni(path: &Path) -> Result<Vec<f32>, MaterialError> {
+pub(super) fn read_mni(path: &Path) -> Result<Vec<f32>, MaterialError> {
     let volume = read_ras(path)?;
     if volume.grid.shape != MNI {
         return Err(MaterialError::OffGrid {
@@ -274,6 +282,7 @@ impl Material {
             frequency,
             ventricles,
             tissue_maps,
+            clinical: Vec::new(),
         })
     }
 }

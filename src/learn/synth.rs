@@ -116,6 +116,7 @@ pub fn draw(rng: &mut impl Rng, tissue: &[u8], shape: Shape) -> Head {
         shape,
         images,
         lesions: vec![false; tissue.len()],
+        unknown: vec![false; tissue.len()],
         tissue: tissue.to_vec(),
         white: [WHITE; 2],
     }

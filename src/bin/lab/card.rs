@@ -63,8 +63,30 @@ pub(crate) struct Training {
     pub(crate) config: TrainConfig,
 }
 
+impl Training {
+    /// Whether raw clinical scans were among the material.
+    fn clinical(&self) -> bool {
+        self.config.data.mix.clinical > 0.0
+    }
+
+    /// What is to be cited.
+    fn cite(&self) -> impl Iterator<Item = &'static str> {
+        let [data, method] = CITE;
+        [Some(data), self.clinical().then_some(CITE_CLINICAL), Some(method)]
+            .into_iter()
+            .flatten()
+    }
+}
+
 const LICENCE: &str =
     "CC-BY-4.0. Trained on: Lesjak et al. 2017 (CC-BY), lesion shapes and MNI maps (Apache-2.0).";
+
+/// As [`LICENCE`], with raw clinical scans among the material.
+const LICENCE_CLINICAL: &str =
+    "CC-BY-4.0. Trained on: Lesjak et al. 2016 and 2017 (CC-BY), lesion shapes and MNI maps (Apache-2.0).";
+
+const CITE_CLINICAL: &str = "Lesjak Ž, Pernuš F, Likar B, Špiclin Ž. Validation of white-matter lesion change detection methods on a \
+     novel publicly available MRI image database. Neuroinformatics, 2016, doi:10.1007/s12021-016-9301-1.";
 
 const CITE: [&str; 2] = [
     "Lesjak Ž, Pernuš F, Likar B, Špiclin Ž. A novel public MR image dataset of multiple sclerosis patients with \
@@ -95,16 +117,17 @@ impl Card {
                 parameters: layer_table(config, patch).iter().map(|r| r.parameters).sum(),
             },
             intended_use: "Research use only. Not a medical device; not for diagnosis.".to_owned(),
-            licence: if training.is_some() {
-                LICENCE.to_owned()
-            } else {
-                "CC0-1.0 (random weights)".to_owned()
-            },
-            cite: if training.is_some() {
-                CITE.map(str::to_owned).to_vec()
-            } else {
-                Vec::new()
-            },
+            licence: match &training {
+                Some(training) if training.clinical() => LICENCE_CLINICAL,
+                Some(_) => LICENCE,
+                None => "CC0-1.0 (random weights)",
+            }
+            .to_owned(),
+            cite: training
+                .iter()
+                .flat_map(Training::cite)
+                .map(str::to_owned)
+                .collect(),
             training,
             fine_tuning: None,
             held_out: Vec::new(),
@@ -147,10 +170,15 @@ impl Card {
         if let Some(training) = &self.training {
             line(format!(
                 "- Trained for {} steps on {} labelled patients (n = {}), lesions painted into them and heads synthesised from \
-                 tissue maps; the whole configuration is in `card.json`",
+                 tissue maps{}; the whole configuration is in `card.json`",
                 training.steps,
                 training.labelled_patients.len(),
-                training.labelled_patients.len()
+                training.labelled_patients.len(),
+                if training.clinical() {
+                    ", and on raw clinical scans without labels with lesions painted in"
+                } else {
+                    ""
+                }
             ));
         }
         if let Some(record) = &self.fine_tuning {

@@ -25,6 +25,9 @@ pub(crate) struct PreviewArgs {
     /// First patch of the sequence.
     #[arg(long, default_value_t = 0)]
     first: u64,
+    /// Show so many whole heads, three planes each, in place of patches.
+    #[arg(long)]
+    heads: Option<u64>,
     /// The PNG file.
     #[arg(long)]
     out: PathBuf,
@@ -36,13 +39,21 @@ pub(crate) fn preview(args: &PreviewArgs) -> Outcome {
         None => TrainConfig::default(),
     };
     let fold = Fold { held_out: None };
-    let material = Arc::new(Material::load(&args.data, fold)?);
+    let material = Arc::new(Material::for_mix(&args.data, fold, &config.data.mix)?);
     let sampler = Sampler::new(material, config.data, fold, config.seed)?;
-    let patches = (args.first..args.first + args.patches)
-        .map(|i| sampler.next_patch(i))
-        .collect::<Result<Vec<_>, _>>()?;
+    let sheet = if let Some(heads) = args.heads {
+        let heads = (args.first..args.first + heads)
+            .map(|i| sampler.case(i))
+            .collect::<Result<Vec<_>, _>>()?;
+        preview::cases(&heads.iter().map(AsRef::as_ref).collect::<Vec<_>>())
+    } else {
+        let patches = (args.first..args.first + args.patches)
+            .map(|i| sampler.next_patch(i))
+            .collect::<Result<Vec<_>, _>>()?;
+        preview::patches(&patches, 6)
+    };
     let mut png = Vec::new();
-    preview::patches(&patches, 6).write(&mut png)?;
+    sheet.write(&mut png)?;
     write(&args.out, &png)?;
     Ok(())
 }

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         held_out: args.hold_out,
     };
     eprintln!("reading the material ...");
-    let material = Arc::new(Material::load(&args.data, fold)?);
+    let material = Arc::new(Material::for_mix(&args.data, fold, &config.data.mix)?);
     let held_out = validation_cases(&args.data, &material, &config.data, config.seed, 2)?;
     let watch = Watch::new(watched(&held_out, config.data.side));
     let labelled = material.labelled.iter().map(|p| p.patient).collect();

@@ -14,7 +14,9 @@ pub fn mirror(mut head: Head) -> Head {
     for image in &mut head.images {
         image.chunks_exact_mut(width).for_each(<[f32]>::reverse);
     }
-    head.lesions.chunks_exact_mut(width).for_each(<[bool]>::reverse);
+    for mask in [&mut head.lesions, &mut head.unknown] {
+        mask.chunks_exact_mut(width).for_each(<[bool]>::reverse);
+    }
     head.tissue.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     head
 }
@@ -69,7 +71,7 @@ fn elastic(rng: &mut impl Rng, shape: Shape, config: &Geometry) -> [Vec<f32>; 3]
 
 /// Resamples a head: voxel `v` takes its value from `centre + matrix (v - centre) + displacement(v)`, T1
 /// from a place `shift` further. Images and lesion shares are interpolated linearly (a voxel is lesion from one half
-/// up), tissue takes the nearest voxel.
+/// up), tissue and what is unknown take the nearest voxel.
 fn warp(head: &Head, matrix: &Matrix3<f32>, displacement: Option<&[Vec<f32>; 3]>, shift: [f32; 3]) -> Head {
     let shape = head.shape;
     let centre = Vector3::from(shape.map(|n| (n as f32 - 1.0) / 2.0));
@@ -79,6 +81,7 @@ fn warp(head: &Head, matrix: &Matrix3<f32>, displacement: Option<&[Vec<f32>; 3]>
         shape,
         images: [vec![0.0; n], vec![0.0; n]],
         lesions: vec![false; n],
+        unknown: vec![false; n],
         tissue: vec![0; n],
         white: head.white,
     };
@@ -99,6 +102,7 @@ fn warp(head: &Head, matrix: &Matrix3<f32>, displacement: Option<&[Vec<f32>; 3]>
                 if (0..3).all(|a| near[a] >= 0.0 && near[a] < shape[a] as f32) {
                     let j = field::index(shape, near.map(|c| c as usize));
                     out.tissue[i] = head.tissue[j];
+                    out.unknown[i] = head.unknown[j];
                     // Most voxels of a head are far from lesions; one look saves an interpolation.
                     if head.tissue[j] > 1 {
                         out.lesions[i] = field::sample(&share, shape, p, 0.0) >= 0.5;
@@ -127,6 +131,7 @@ pub(super) mod tests {
             shape,
             images: [vec![0.0; n], vec![0.0; n]],
             lesions: vec![false; n],
+            unknown: vec![false; n],
             tissue: vec![0; n],
             white: [100.0, 300.0],
         };
@@ -136,6 +141,7 @@ pub(super) mod tests {
             if r([20.0, 22.0, 18.0]) < 15.0 {
                 head.tissue[i] = 3;
                 head.lesions[i] = r([14.0, 24.0, 20.0]) < 4.5;
+                head.unknown[i] = r([26.0, 20.0, 16.0]) < 4.5;
                 head.images[0][i] = if head.lesions[i] { 160.0 } else { 100.0 };
                 head.images[1][i] = if head.lesions[i] { 200.0 } else { 300.0 };
             }
@@ -169,6 +175,9 @@ pub(super) mod tests {
             let count = |h: &Head| h.lesions.iter().filter(|l| **l).count() as f32;
             let ratio = count(&after) / count(&before);
             prop_assert!(ratio > 0.5 && ratio < 2.0, "{}", ratio);
+            // Balls of one size: what is unknown moves as the lesion does, up to rounding.
+            let unknown = after.unknown.iter().filter(|u| **u).count() as f32;
+            prop_assert!((unknown / count(&after)).ln().abs() < 0.25, "{} {}", unknown, count(&after));
         }
     }
 

@@ -4,15 +4,26 @@ use crate::learn::config::PatchAugmentation;
 use crate::learn::random;
 use rand::{Rng, RngExt};
 
-/// A training example: `image` holds FLAIR then T1 (`2 * side^3` values), `label` 0 or 1 (`side^3`), x fastest.
+/// The label of a voxel of which nobody knows whether it is lesion: it counts in no loss and in no score.
+pub const UNKNOWN: f32 = -1.0;
+
+/// A training example: `image` holds FLAIR then T1 (`2 * side^3` values), `label` 0, 1 or [`UNKNOWN`] (`side^3`), x fastest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patch {
     /// FLAIR and T1, normalised over the whole head; the T1 half is zero where T1 is missing.
     pub image: Vec<f32>,
-    /// 1 where there is lesion.
+    /// 1 where there is lesion, [`UNKNOWN`] where nobody knows.
     pub label: Vec<f32>,
     /// Side in voxels.
     pub side: usize,
+}
+
+impl Patch {
+    /// Whether the truth is unknown somewhere.
+    #[must_use]
+    pub fn has_unknown(&self) -> bool {
+        self.label.iter().any(|l| *l < 0.0)
+    }
 }
 
 /// The plane of a 180-degree rotation.

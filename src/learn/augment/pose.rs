@@ -133,6 +133,7 @@ mod tests {
             shape: SHAPE,
             images: [&made.images[0], &made.images[1]],
             lesions: &made.lesions,
+            unknown: &[],
             lesion_voxels: &[],
             brain_voxels: &[],
         }

@@ -162,6 +162,11 @@ impl Trainer {
         let logits = self.net.forward(images, self.config.mode(self.step));
         let answers = logits.clone().without_autodiff().into_data();
         let answers: Vec<f32> = answers.try_to_vec().unwrap_or_default();
+        let (logits, labels) = if patches.iter().any(Patch::has_unknown) {
+            without_unknown(logits, labels)
+        } else {
+            (logits, labels)
+        };
         let loss = Guarded {
             loss: &self.config.loss,
             guard: self.config.guard,
@@ -211,6 +216,16 @@ impl Trainer {
             tensor(&|p| p.label.clone(), 1),
         )
     }
+}
+
+/// A logit so low that its voxel counts nowhere: its probability, its cross-entropy and their slopes are below 1e-13.
+const SURELY_NOT: f32 = -30.0;
+
+/// Takes the voxels with the label [`UNKNOWN`](crate::learn::augment::patch::UNKNOWN) out of a loss: the answer there is that there is
+/// no lesion, which is right and has no slope.
+fn without_unknown(logits: Tensor<5>, labels: Tensor<5>) -> (Tensor<5>, Tensor<5>) {
+    let unknown = labels.clone().lower_elem(0.0);
+    (logits.mask_fill(unknown, SURELY_NOT), labels.clamp_min(0.0))
 }
 
 /// A loss, and a little cross-entropy that has a gradient where an overlap loss has none.
@@ -309,6 +324,42 @@ mod tests {
             .score(&trainer.averaged(), &Device::flex())
             .unwrap();
         assert!(score.dsc().unwrap() > 0.7, "{score:?}");
+    }
+
+    #[test]
+    fn what_is_unknown_has_no_say() {
+        use crate::loss::closed::{LossGrad, f_beta};
+        let n = 48;
+        let z: Vec<f32> = (0..n).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
+        let label = |i: usize| [1.0, 0.0, 0.0, -1.0][i % 4];
+        let labels: Vec<f32> = (0..n).map(label).collect();
+        let device = Device::flex().autodiff();
+        let cube = |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([1, 1, 3, 4, 4]);
+        let logits = cube(&z).require_grad();
+        let (known, truth) = without_unknown(logits.clone(), cube(&labels));
+        let loss = Loss::FBeta {
+            beta: 1.5,
+            smooth: 50.0,
+        }
+        .forward(known, truth);
+        let grads = loss.clone().backward();
+        let slopes: Vec<f32> = logits.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
+
+        // The oracle never sees the unknown voxels.
+        let kept: Vec<usize> = (0..n).filter(|&i| label(i) >= 0.0).collect();
+        let p = |i: usize| 1.0 / (1.0 + (-f64::from(z[i])).exp());
+        let probabilities: Vec<f64> = kept.iter().map(|&i| p(i)).collect();
+        let truth: Vec<f64> = kept.iter().map(|&i| f64::from(label(i))).collect();
+        let LossGrad { value, gradient } = f_beta(&probabilities, &truth, 1.5, 50.0);
+        let found = f64::from(loss.into_scalar::<f32>());
+        assert!((found - value).abs() < 1e-6, "{found} for {value}");
+        for (i, slope) in slopes.iter().enumerate() {
+            let want = kept
+                .iter()
+                .position(|&k| k == i)
+                .map_or(0.0, |k| gradient[k] * p(i) * (1.0 - p(i)));
+            assert!((f64::from(*slope) - want).abs() < 1e-7, "{i}: {slope} for {want}");
+        }
     }
 
     #[test]

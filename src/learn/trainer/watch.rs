@@ -22,11 +22,11 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts of logits against labels (0 or 1).
+    /// Counts of logits against labels (0 or 1); voxels with any other label do not count.
     #[must_use]
     pub fn of_logits(logits: &[f32], labels: &[f32]) -> Self {
         let mut counts = Self::default();
-        for (z, g) in logits.iter().zip(labels) {
+        for (z, g) in logits.iter().zip(labels).filter(|(_, g)| **g >= 0.0) {
             match (*z >= 0.0, *g >= 0.5) {
                 (true, true) => counts.found += 1,
                 (true, false) => counts.wrong += 1,
@@ -107,7 +107,11 @@ mod tests {
 
     #[test]
     fn counts_give_the_scores_of_their_definitions() {
-        let counts = Counts::of_logits(&[2.0, -1.0, 0.5, -3.0, 1.0], &[1.0, 1.0, 0.0, 0.0, 1.0]);
+        // The last two voxels are unknown.
+        let counts = Counts::of_logits(
+            &[2.0, -1.0, 0.5, -3.0, 1.0, 4.0, -4.0],
+            &[1.0, 1.0, 0.0, 0.0, 1.0, -1.0, -1.0],
+        );
         assert_eq!(
             counts,
             Counts {

@@ -125,6 +125,7 @@ impl Case {
             shape: self.head.grid().shape,
             images: [self.head.flair(), self.head.t1().unwrap_or_default()],
             lesions: &self.label,
+            unknown: &[],
             lesion_voxels: &self.lesion_voxels,
             brain_voxels: &self.brain_voxels,
         }
