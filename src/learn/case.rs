@@ -272,6 +272,9 @@ pub fn make_from(
             },
             ..config.clone()
         };
+        if random::chance(rng, config.surround.relit) {
+            surround::relight(rng, &mut head);
+        }
         let head = geometry::vary(rng, head.cut_to_brain(HEAD_MARGIN), &config.geometry);
         let head = acquisition::acquire(rng, head, &config.acquisition, false);
         return Some(Case::from_head(head, origin));

@@ -73,8 +73,10 @@ impl DataConfig {
             crop,
             ..
         } = &mut config.acquisition;
-        let Surround { head, residue } = &mut config.surround;
-        for probability in [grey, limbic, thick, blur, bias, gamma, noise, crop, head, residue] {
+        let Surround { head, residue, relit } = &mut config.surround;
+        for probability in [
+            grey, limbic, thick, blur, bias, gamma, noise, crop, head, residue, relit,
+        ] {
             *probability *= share;
         }
         config
@@ -250,6 +252,8 @@ pub struct Surround {
     pub head: f64,
     /// Probability of pieces of dura and skull left by an imperfect extraction of the brain.
     pub residue: f64,
+    /// Probability that what lies around the brain of a clinical scan is made brighter or darker.
+    pub relit: f64,
 }
 
 impl Default for Surround {
@@ -257,6 +261,7 @@ impl Default for Surround {
         Self {
             head: 0.35,
             residue: 0.2,
+            relit: 0.7,
         }
     }
 }

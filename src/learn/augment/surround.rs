@@ -31,6 +31,28 @@ pub fn draw(rng: &mut impl Rng, config: &Surround) -> Kind {
     }
 }
 
+/// Largest and smallest logarithm of the factor by which [`relight`] changes what lies around the brain.
+const RELIT: [f32; 2] = [-0.5, 1.3];
+
+/// Makes what lies around the brain of a real scan brighter or darker, each image by a factor and an unevenness of its own: without fat
+/// suppression marrow and scalp outshine every lesion, and with contrast agent dura does.
+pub fn relight(rng: &mut impl Rng, head: &mut Head) {
+    let outside: Vec<f32> = head.tissue.iter().map(|t| f32::from(u8::from(*t == 0))).collect();
+    for image in &mut head.images {
+        let gain = random::between(rng, RELIT[0], RELIT[1]);
+        let uneven = field::smooth_noise(rng, head.shape, 18.0);
+        let mut logs: Vec<f32> = outside
+            .iter()
+            .zip(&uneven)
+            .map(|(outside, uneven)| outside * (gain + 0.25 * uneven))
+            .collect();
+        field::blur(&mut logs, head.shape, [0.6; 3]);
+        for (v, log) in image.iter_mut().zip(&logs) {
+            *v *= log.exp();
+        }
+    }
+}
+
 /// Intensities of the layers of one image, relative to white matter.
 struct Layers {
     csf: f32,
@@ -166,6 +188,32 @@ mod tests {
             }
             prop_assert!(!whole || painted > 5000, "{}", painted);
         }
+    }
+
+    #[test]
+    fn relighting_changes_only_what_lies_around() {
+        let whole = || surround(&mut StdRng::seed_from_u64(3), phantom(), Kind::Head);
+        let mut logs = Vec::new();
+        for seed in 0..20 {
+            let (before, mut after) = (whole(), whole());
+            relight(&mut StdRng::seed_from_u64(seed), &mut after);
+            assert_eq!((&after.lesions, &after.tissue), (&before.lesions, &before.tissue));
+            let inside: Vec<bool> = before.tissue.iter().map(|t| *t > 0).collect();
+            let from_edge = field::distance(&inside.iter().map(|i| !i).collect::<Vec<_>>(), before.shape);
+            let mut outside = Vec::new();
+            for (i, (a, b)) in after.images[0].iter().zip(&before.images[0]).enumerate() {
+                // The blur at the brain's surface reaches three voxels.
+                if from_edge[i] > 3.0 {
+                    assert_eq!(a, b);
+                } else if !inside[i] && *b > 1.0 {
+                    outside.push((a / b).ln());
+                }
+            }
+            logs.push(field::median(&mut outside).unwrap());
+        }
+        let within = |low: f32, high: f32| logs.iter().filter(|l| (low..high).contains(*l)).count();
+        assert!(within(-0.8, 0.2) >= 3 && within(0.5, 1.6) >= 6, "{logs:?}");
+        assert_eq!(within(-0.8, 1.6), logs.len(), "{logs:?}");
     }
 
     #[test]
