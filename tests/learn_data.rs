@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use equipoise::learn::ahead::Ahead;
+use equipoise::learn::anatomy::{self, Tissue};
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::case::{self, Origin, head_of};
 use equipoise::learn::config::{DataConfig, PatchAugmentation};
@@ -323,11 +324,15 @@ fn lesions_of_patches_are_brighter_than_their_surroundings() {
     assert!(all > 20 && brighter * 100 >= all * 95, "{brighter} of {all}");
 }
 
-/// The fold's material with the clinical scans.
-fn with_clinical() -> Option<Material> {
-    let mut mix = quick().mix;
-    mix.clinical = 1.0;
-    data().map(|data| Material::for_mix(&data, FOLD, &mix).unwrap())
+/// The fold's material with the clinical scans, loaded once.
+fn with_clinical() -> Option<Arc<Material>> {
+    static LOADED: OnceLock<Option<Arc<Material>>> = OnceLock::new();
+    let load = |data: PathBuf| {
+        let mut mix = quick().mix;
+        mix.clinical = 1.0;
+        Arc::new(Material::for_mix(&data, FOLD, &mix).unwrap())
+    };
+    LOADED.get_or_init(|| data().map(load)).clone()
 }
 
 #[test]
@@ -340,37 +345,59 @@ fn clinical_scans_lie_on_the_materials_grid_and_most_of_them_is_known() {
         let count =
             |wanted: &dyn Fn(usize) -> bool| (0..scan.tissue.len()).filter(|&i| wanted(i)).count() as f64;
         let mean = |image: &[f32], tissue: u8| {
-            let all = count(&|i| scan.tissue[i] == tissue);
-            let sum: f64 = (0..scan.tissue.len())
+            let values: Vec<f64> = (0..scan.tissue.len())
                 .filter(|&i| scan.tissue[i] == tissue)
                 .map(|i| f64::from(image[i]))
-                .sum();
-            sum / all
+                .collect();
+            values.iter().sum::<f64>() / values.len() as f64
         };
         let brain = count(&|i| scan.tissue[i] > 0);
+        // On the atlas's grid a brain is about as large as the atlas's 1.85 litres, which is larger than brains are.
         let millilitres = brain / 1000.0;
         assert!(
-            (1000.0..1900.0).contains(&millilitres),
+            (1650.0..2050.0).contains(&millilitres),
             "{number}: {millilitres} mL of brain"
         );
         let unknown = count(&|i| scan.unknown[i]) / brain;
         assert!((0.005..0.25).contains(&unknown), "{number}: {unknown} unknown");
-        // White matter is the atlas's: T1 tells whether the atlas lies where it should.
-        let [grey, white] = [2, 3].map(|tissue| mean(&scan.flair, tissue));
-        assert!(mean(&scan.flair, 1) < 0.6 * white, "{number}: fluid");
-        assert!(white < grey, "{number}: {white} against {grey} in FLAIR");
+        let [fluid, grey, white] = [1, 2, 3].map(|tissue| mean(&scan.flair, tissue));
+        assert!(
+            fluid < 0.75 * white && white < grey,
+            "{number}: {fluid} {white} {grey}"
+        );
+        // White matter is the atlas's. Where the atlas lies right it agrees with what T1 says, and less so wherever else it is laid.
         if scan.white[1] != 1.0 {
-            let [grey, white] = [2, 3].map(|tissue| mean(&scan.t1, tissue));
-            assert!(white > 1.1 * grey, "{number}: {white} against {grey} in T1");
+            let in_brain = |(v, t): (&f32, &u8)| if *t > 0 { *v } else { 0.0 };
+            let t1: Vec<f32> = scan.t1.iter().zip(&scan.tissue).map(in_brain).collect();
+            let own = anatomy::segment_t1(&t1, &vec![false; t1.len()]);
+            let dice = |by: isize| {
+                let white = |i: usize| own[i] == Tissue::White as u8;
+                let at = |i: usize| {
+                    i.checked_add_signed(by)
+                        .is_some_and(|j| j < own.len() && white(j))
+                };
+                let both = count(&|i| scan.tissue[i] == Tissue::White as u8 && at(i));
+                2.0 * both / (count(&|i| scan.tissue[i] == Tissue::White as u8) + count(&white))
+            };
+            let right = dice(0);
+            for (axis, stride) in [
+                (0, 1),
+                (1, SHAPE[0] as isize),
+                (2, (SHAPE[0] * SHAPE[1]) as isize),
+            ] {
+                for by in [-8, 8] {
+                    let wrong = dice(by * stride);
+                    assert!(
+                        wrong < right,
+                        "{number}: {wrong} moved by {by} along {axis}, {right} not"
+                    );
+                }
+            }
         }
         // The skull is there.
         let around = count(&|i| scan.tissue[i] == 0 && scan.flair[i] > 0.3 * scan.white[0]);
         assert!(around > 0.1 * brain, "{number}: {around} voxels around the brain");
-        assert!(
-            (3.0..3.5).contains(&scan.thickness) || scan.thickness == 4.0,
-            "{}",
-            scan.thickness
-        );
+        assert!((2.99..4.01).contains(&scan.thickness), "{}", scan.thickness);
     }
 }
 
@@ -378,7 +405,8 @@ fn clinical_scans_lie_on_the_materials_grid_and_most_of_them_is_known() {
 fn a_clinical_case_knows_its_painted_lesions_and_not_its_own() {
     let Some(material) = with_clinical() else { return };
     let config = quick();
-    for seed in 0..3 {
+    let mut painted = 0;
+    for seed in 0..4 {
         let make = || {
             case::make_from(
                 &mut stream(seed, Purpose::Case, 0),
@@ -389,7 +417,7 @@ fn a_clinical_case_knows_its_painted_lesions_and_not_its_own() {
         };
         let case = make().unwrap();
         assert_eq!(case, make().unwrap());
-        assert!(!case.lesion_voxels.is_empty());
+        painted += usize::from(!case.lesion_voxels.is_empty());
         assert!(!case.lesions.iter().zip(&case.unknown).any(|(l, u)| *l && *u));
         // Labels of a patch tell the three apart.
         let voxel = case.unknown.iter().position(|u| *u).unwrap();
@@ -415,6 +443,8 @@ fn a_clinical_case_knows_its_painted_lesions_and_not_its_own() {
             assert_eq!(*label, wanted);
         }
     }
+    // A patient's few lesions may all fall where there is no room for them.
+    assert!(painted >= 3, "{painted} of 4 cases with lesions");
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn raw() {
             shape: flair.grid.shape,
             images: [flair.data.clone(), flair.data],
             lesions: vec![false; n],
+            unknown: vec![false; n],
             tissue: vec![0; n],
             white: [1.0; 2],
         };

@@ -202,9 +202,9 @@ mod tests {
             let from_edge = field::distance(&inside.iter().map(|i| !i).collect::<Vec<_>>(), before.shape);
             let mut outside = Vec::new();
             for (i, (a, b)) in after.images[0].iter().zip(&before.images[0]).enumerate() {
-                // The blur at the brain's surface reaches three voxels.
+                // The Gaussian at the brain's surface (0.6 voxels) falls to 4e-6 of its height in three.
                 if from_edge[i] > 3.0 {
-                    assert_eq!(a, b);
+                    assert!((a / b - 1.0).abs() < 1e-5, "{a} {b}");
                 } else if !inside[i] && *b > 1.0 {
                     outside.push((a / b).ln());
                 }
