@@ -10,9 +10,24 @@ const ARGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
-  // In the place of playwright's own list. Autofill would tell the browser's maker about the fields of the page.
-  "--disable-features=AutofillServerCommunication,DialMediaRouteProvider,HttpsUpgrades,MediaRouter," +
-    "OptimizationHints,PaintHolding,Translate",
+  // In the place of playwright's own list. Autofill would tell the browser's maker about the fields of the page; Chromium 148
+  // asks its maker at every start whether its AI mode may be offered (Aim) and opens a connection to the default search engine.
+  `--disable-features=${[
+    "AimEnabled",
+    "AimServerEligibilityEnabled",
+    "AimServerRequestOnIdentityChangeEnabled",
+    "AimServerRequestOnStartupEnabled",
+    "AutofillServerCommunication",
+    "DialMediaRouteProvider",
+    "HttpsUpgrades",
+    "MediaRouter",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "SearchEnginePreconnect2",
+    "SearchEnginePreconnector",
+    "Translate",
+  ].join(",")}`,
 ];
 
 export function launch(chromium, executablePath) {
