@@ -7,6 +7,7 @@ use equipoise::learn::anatomy::{self, Tissue};
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::case::{self, Origin, head_of};
 use equipoise::learn::config::{DataConfig, PatchAugmentation};
+use equipoise::learn::field;
 use equipoise::learn::material::{Fold, Material, SHAPE};
 use equipoise::learn::paint::{expected_ratio, ring_ratio};
 use equipoise::learn::plan::{Plan, plan_lesions};
@@ -421,17 +422,15 @@ fn a_clinical_case_knows_its_painted_lesions_and_not_its_own() {
         assert!(!case.lesions.iter().zip(&case.unknown).any(|(l, u)| *l && *u));
         // Labels of a patch tell the three apart.
         let voxel = case.unknown.iter().position(|u| *u).unwrap();
-        let [nx, ny, _] = case.shape;
-        let at = [voxel % nx, voxel / nx % ny, voxel / (nx * ny)].map(|c| c as isize - 8);
-        let patch = equipoise::learn::sampler::cut(case.view(), at, 16);
+        let corner = field::voxel(case.shape, voxel).map(|c| c as isize - 8);
+        let patch = equipoise::learn::sampler::cut(case.view(), corner, 16);
         assert!(patch.has_unknown());
         for (i, label) in patch.label.iter().enumerate() {
-            let at = [i % 16, i / 16 % 16, i / 256];
-            let v = [0, 1, 2]
-                .map(|a| at[a] as isize + [voxel % nx, voxel / nx % ny, voxel / (nx * ny)][a] as isize - 8);
+            let local = field::voxel([16; 3], i);
+            let v = [0, 1, 2].map(|a| corner[a] + local[a] as isize);
             let inside = (0..3).all(|a| v[a] >= 0 && v[a] < case.shape[a] as isize);
             let wanted = if inside {
-                let j = v[0] as usize + nx * (v[1] as usize + ny * v[2] as usize);
+                let j = field::index(case.shape, v.map(|c| c as usize));
                 if case.unknown[j] {
                     -1.0
                 } else {

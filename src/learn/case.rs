@@ -264,19 +264,16 @@ pub fn make_from(
     let mut head = draw_head(rng, material, config, origin)?;
     if origin == Origin::Clinical {
         // A scanner's thick slices and a whole head are there already, and its tissue map is an atlas's.
-        let config = DataConfig {
-            acquisition: Acquisition {
-                grey: 0.0,
-                thick: 0.0,
-                ..config.acquisition.clone()
-            },
-            ..config.clone()
+        let acquisition = Acquisition {
+            grey: 0.0,
+            thick: 0.0,
+            ..config.acquisition.clone()
         };
         if random::chance(rng, config.surround.relit) {
             surround::relight(rng, &mut head);
         }
         let head = geometry::vary(rng, head.cut_to_brain(HEAD_MARGIN), &config.geometry);
-        let head = acquisition::acquire(rng, head, &config.acquisition, false);
+        let head = acquisition::acquire(rng, head, &acquisition, false);
         return Some(Case::from_head(head, origin));
     }
     if random::chance(rng, config.acquisition.limbic) {

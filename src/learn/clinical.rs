@@ -12,12 +12,11 @@ use super::field;
 use super::itk;
 use super::material::{Clinical, Fold, Material, SHAPE};
 use super::register::{self, Map};
-use super::subjects::{MaterialError, read_mni};
+use super::subjects::{MaterialError, read, read_mni};
 use crate::volume::conform::conform;
 use crate::volume::intensity::even_out;
-use crate::volume::nifti::{self, Limits};
 use crate::volume::resample::{Interpolation, resample};
-use crate::volume::{Grid, Volume, VolumeError};
+use crate::volume::{Grid, VolumeError};
 use nalgebra::{Matrix4, Vector3};
 use std::path::{Path, PathBuf};
 
@@ -125,40 +124,21 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, MaterialError> {
 }
 
 impl Material {
-    /// Loads what a fold may use, with the clinical scans if the mix has a share for them.
+    /// Loads what a fold may use, with the raw clinical scans if the mix has a share for them. Their patients are none of the labelled
+    /// ones (another study), so every fold may use them.
     ///
     /// # Errors
     /// [`MaterialError`] naming the file that is missing or not as expected.
     pub fn for_mix(data: &Path, fold: Fold, mix: &Mix) -> Result<Self, MaterialError> {
-        let material = Self::load(data, fold)?;
+        let mut material = Self::load(data, fold)?;
         if mix.clinical > 0.0 {
-            material.with_clinical(data)
-        } else {
-            Ok(material)
+            let atlas = Atlas::load(&data.join("lesion_shapes"))?;
+            for visit in visits(data)? {
+                material.clinical.push(load(&visit, &atlas)?);
+            }
         }
+        Ok(material)
     }
-
-    /// Adds the raw clinical scans of a data directory. Their patients are none of the labelled ones (another study), so every
-    /// fold may use them.
-    ///
-    /// # Errors
-    /// [`MaterialError`] naming the file that is missing or not as expected.
-    pub fn with_clinical(mut self, data: &Path) -> Result<Self, MaterialError> {
-        let atlas = Atlas::load(&data.join("lesion_shapes"))?;
-        for visit in visits(data)? {
-            self.clinical.push(load(&visit, &atlas)?);
-        }
-        Ok(self)
-    }
-}
-
-fn read(path: &Path) -> Result<Volume, MaterialError> {
-    let bytes = std::fs::read(path).map_err(|source| MaterialError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    let scan = nifti::read(&bytes, &Limits::NATIVE).map_err(in_file(path))?;
-    Ok(scan.volume)
 }
 
 fn read_transform(path: &Path) -> Result<Matrix4<f64>, MaterialError> {
@@ -166,7 +146,7 @@ fn read_transform(path: &Path) -> Result<Matrix4<f64>, MaterialError> {
         path: path.to_owned(),
         source,
     })?;
-    itk::parse(&text).map_err(|problem| MaterialError::Transform {
+    itk::parse(&text).map_err(|problem| MaterialError::Inconsistent {
         path: path.to_owned(),
         problem,
     })
@@ -201,7 +181,7 @@ fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
             let to_flair =
                 read_transform(transform)?
                     .try_inverse()
-                    .ok_or_else(|| MaterialError::Transform {
+                    .ok_or_else(|| MaterialError::Inconsistent {
                         path: transform.clone(),
                         problem: "the matrix cannot be inverted".to_owned(),
                     })?;

@@ -68,17 +68,9 @@ pub enum MaterialError {
         /// The cause.
         source: Box<NpzError>,
     },
-    /// The lesion shapes contradict themselves.
+    /// A file does not hold what it should: lesion shapes that contradict themselves, a transform that is none.
     #[error("{path}: {problem}", path = path.display())]
     Inconsistent {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
-    /// A transform could not be read.
-    #[error("{path}: {problem}", path = path.display())]
-    Transform {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -172,8 +164,8 @@ fn labelled_paths(data: &Path, patient: u8) -> [PathBuf; 3] {
     })
 }
 
-/// Reads a file, turned to RAS without interpolation.
-pub(super) fn read_ras(path: &Path) -> Result<Volume, MaterialError> {
+/// Reads a file.
+pub(super) fn read(path: &Path) -> Result<Volume, MaterialError> {
     let bytes = std::fs::read(path).map_err(|source| MaterialError::Io {
         path: path.to_owned(),
         source,
@@ -182,7 +174,12 @@ pub(super) fn read_ras(path: &Path) -> Result<Volume, MaterialError> {
         path: path.to_owned(),
         source,
     })?;
-    Ok(scan.volume.to_closest_ras())
+    Ok(scan.volume)
+}
+
+/// Reads a file, turned to RAS without interpolation.
+pub(super) fn read_ras(path: &Path) -> Result<Volume, MaterialError> {
+    Ok(read(path)?.to_closest_ras())
 }
 
 /// Reads a file on the MNI grid and cuts the kept box out.

@@ -14,9 +14,6 @@ const ARGS = [
   // asks its maker at every start whether its AI mode may be offered (Aim) and opens a connection to the default search engine.
   `--disable-features=${[
     "AimEnabled",
-    "AimServerEligibilityEnabled",
-    "AimServerRequestOnIdentityChangeEnabled",
-    "AimServerRequestOnStartupEnabled",
     "AutofillServerCommunication",
     "DialMediaRouteProvider",
     "HttpsUpgrades",
@@ -25,7 +22,6 @@ const ARGS = [
     "PaintHolding",
     "PreconnectToSearch",
     "SearchEnginePreconnect2",
-    "SearchEnginePreconnector",
     "Translate",
   ].join(",")}`,
 ];

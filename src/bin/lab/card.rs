@@ -71,8 +71,8 @@ impl Training {
 
     /// What is to be cited.
     fn cite(&self) -> impl Iterator<Item = &'static str> {
-        let [data, method] = CITE;
-        [Some(data), self.clinical().then_some(CITE_CLINICAL), Some(method)]
+        let clinical = self.clinical().then_some(CITE_CLINICAL);
+        [Some(CITE_LABELLED), clinical, Some(CITE_METHOD)]
             .into_iter()
             .flatten()
     }
@@ -88,12 +88,11 @@ const LICENCE_CLINICAL: &str =
 const CITE_CLINICAL: &str = "Lesjak Ž, Pernuš F, Likar B, Špiclin Ž. Validation of white-matter lesion change detection methods on a \
      novel publicly available MRI image database. Neuroinformatics, 2016, doi:10.1007/s12021-016-9301-1.";
 
-const CITE: [&str; 2] = [
-    "Lesjak Ž, Pernuš F, Likar B, Špiclin Ž. A novel public MR image dataset of multiple sclerosis patients with \
-     lesion segmentations based on multi-rater consensus. Neuroinformatics, 2017, doi:10.1007/s12021-017-9348-7.",
-    "Hashemi SR, et al. Asymmetric loss functions and deep densely connected networks for highly imbalanced medical \
-     image segmentation. IEEE Access 7, 2019.",
-];
+const CITE_LABELLED: &str = "Lesjak Ž, Pernuš F, Likar B, Špiclin Ž. A novel public MR image dataset of multiple sclerosis patients with \
+     lesion segmentations based on multi-rater consensus. Neuroinformatics, 2017, doi:10.1007/s12021-017-9348-7.";
+
+const CITE_METHOD: &str = "Hashemi SR, et al. Asymmetric loss functions and deep densely connected networks for highly imbalanced medical \
+     image segmentation. IEEE Access 7, 2019.";
 
 impl Card {
     pub(crate) fn new(
