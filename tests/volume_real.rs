@@ -188,10 +188,20 @@ fn brains_are_outlined_as_the_published_masks_have_them() {
         }
         let dice = 2.0 * both as f64 / sum as f64;
         println!("{name}: {:?}, Dice {dice:.3}", found.kind);
-        assert!(dice > 0.85, "{name}: {dice}");
+        let outside = found
+            .mask
+            .iter()
+            .zip(&truth.data)
+            .filter(|(f, t)| **f && **t == 0.0)
+            .count();
+        println!(
+            "    {:.0} mL outside",
+            outside as f64 * conformed.grid.voxel_volume() / 1000.0
+        );
+        assert!(dice > 0.88, "{name}: {dice}");
         all.push(dice);
     }
     let mean = all.iter().sum::<f64>() / all.len() as f64;
     println!("mean of {}: {mean:.3}", all.len());
-    assert!(mean > 0.92, "{mean}");
+    assert!(mean > 0.94, "{mean}");
 }

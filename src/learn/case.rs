@@ -30,7 +30,7 @@ pub enum Origin {
     Painted,
     /// Drawn from a tissue map.
     Synthetic,
-    /// A raw clinical scan without labels, with painted lesions; its own are [unknown](Case::unknown).
+    /// A raw clinical scan without labels, with painted lesions; its own are [unknown](Case::unknown) where they are not sure.
     Clinical,
 }
 
@@ -169,16 +169,27 @@ fn draw_origin(rng: &mut impl Rng, config: &DataConfig) -> Origin {
     }
 }
 
-/// Paints lesions into a clinical scan, as its thick slices would show them.
-fn paint_clinical(rng: &mut impl Rng, scan: &Clinical, lesions: &[Vec<usize>]) -> Head {
-    let mut head = Head {
+/// A clinical scan as a head, with its own lesions `marked` as such or unknown.
+fn clinical_head(scan: &Clinical, marked: bool) -> Head {
+    let (lesions, unknown) = if marked {
+        (scan.lesions.clone(), scan.unknown.clone())
+    } else {
+        let either = scan.lesions.iter().zip(&scan.unknown).map(|(l, u)| *l || *u);
+        (vec![false; field::len(SHAPE)], either.collect())
+    };
+    Head {
         shape: SHAPE,
         images: [scan.flair.clone(), scan.t1.clone()],
-        lesions: vec![false; field::len(SHAPE)],
-        unknown: scan.unknown.clone(),
+        lesions,
+        unknown,
         tissue: scan.tissue.clone(),
         white: scan.white,
-    };
+    }
+}
+
+/// Paints lesions into a clinical scan, as its thick slices would show them.
+fn paint_clinical(rng: &mut impl Rng, scan: &Clinical, marked: bool, lesions: &[Vec<usize>]) -> Head {
+    let mut head = clinical_head(scan, marked);
     paint_lesions(rng, &mut head, lesions);
     let phase = random::between(rng, 0.0, 1.0);
     for (image, own) in head.images.iter_mut().zip([&scan.flair, &scan.t1]) {
@@ -241,9 +252,15 @@ pub fn draw_head(
         }
         Origin::Clinical => {
             let scan = material.clinical.choose(rng)?;
-            let mut plan = Plan::new(SHAPE, &scan.allowed, &scan.unknown);
+            let own: Vec<bool> = scan
+                .lesions
+                .iter()
+                .zip(&scan.unknown)
+                .map(|(l, u)| *l || *u)
+                .collect();
+            let mut plan = Plan::new(SHAPE, &scan.allowed, &own);
             plan_lesions(rng, &mut plan, material);
-            Some(paint_clinical(rng, scan, &plan.lesions))
+            Some(paint_clinical(rng, scan, config.mix.marked, &plan.lesions))
         }
     }
 }

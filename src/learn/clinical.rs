@@ -5,6 +5,9 @@
 //! brain, those that are not bright, and bright ones where the atlas has cortex or deep grey matter and hardly ever saw a lesion. These
 //! train as what they are. Bright voxels elsewhere may be lesion; they are [unknown](Clinical::unknown) and train nothing. Known lesions
 //! are painted beside them.
+//!
+//! A lesion is hard to tell from an artefact by its rim, but a group of voxels much brighter than white and grey matter, in a place where lesions
+//! lie, in a patient known to have some, is [surely one](Clinical::lesions). [`Mix::marked`] says whether such groups train as lesions or are unknown like the rest.
 
 use super::anatomy::{self, Tissue};
 use super::config::Mix;
@@ -13,7 +16,9 @@ use super::itk;
 use super::material::{Clinical, Fold, Material, SHAPE};
 use super::register::{self, Map};
 use super::subjects::{MaterialError, read, read_mni};
+use crate::volume::components::{self, Connectivity};
 use crate::volume::conform::conform;
+use crate::volume::distance::dilate;
 use crate::volume::intensity::even_out;
 use crate::volume::resample::{Interpolation, resample};
 use crate::volume::{Grid, VolumeError};
@@ -25,6 +30,15 @@ const FLUID: f32 = 0.6;
 
 /// Brighter than this multiple of white matter, and than this one of grey matter, may be lesion.
 const BRIGHT: [f32; 2] = [1.12, 1.06];
+
+/// The core of what is surely lesion is brighter than these multiples of white and of grey matter, and what hangs on such a core
+/// and is brighter than those is lesion too: about half of the contrast that lesions have in slices of 4 mm (1.21 to 1.32 by size).
+const CORE: [f32; 2] = [1.3, 1.2];
+const BODY: [f32; 2] = [1.2, 1.13];
+
+/// Fewer voxels in a group, or in its core, may be a vessel or noise.
+const LEAST_BODY: usize = 30;
+const LEAST_CORE: usize = 8;
 
 /// Where the atlas, blurred by [`PLACE_BLUR`] mm, has more white matter than this share, a bright voxel may be lesion,
 const WHITE_SHARE: f32 = 0.65;
@@ -41,6 +55,8 @@ struct Atlas {
     tissue: Vec<u8>,
     /// Where a bright voxel may be lesion.
     plausible: Vec<bool>,
+    /// Where fluid is: what is bright there is choroid plexus, or flow.
+    fluid: Vec<bool>,
 }
 
 impl Atlas {
@@ -49,12 +65,15 @@ impl Atlas {
             .iter()
             .map(|v| *v as u8)
             .collect();
-        let mut white: Vec<f32> = tissue
-            .iter()
-            .map(|t| f32::from(u8::from(*t == Tissue::White as u8)))
-            .collect();
+        let share = |of: Tissue| -> Vec<f32> {
+            tissue
+                .iter()
+                .map(|t| f32::from(u8::from(*t == of as u8)))
+                .collect()
+        };
+        let [mut white, mut fluid] = [Tissue::White, Tissue::Csf].map(share);
         let mut seen = read_mni(&shapes.join("lesion_frequency.nii.gz"))?;
-        for map in [&mut white, &mut seen] {
+        for map in [&mut white, &mut fluid, &mut seen] {
             field::blur(map, SHAPE, [PLACE_BLUR; 3]);
         }
         let plausible = white
@@ -62,7 +81,12 @@ impl Atlas {
             .zip(&seen)
             .map(|(w, s)| *w > WHITE_SHARE || *s > SEEN)
             .collect();
-        Ok(Self { tissue, plausible })
+        let fluid = fluid.iter().map(|share| *share > 0.5).collect();
+        Ok(Self {
+            tissue,
+            plausible,
+            fluid,
+        })
     }
 }
 
@@ -165,6 +189,22 @@ fn carried(path: &Path, to_world: &Matrix4<f64>, grid: &Grid) -> Result<Vec<f32>
     Ok(carried.data)
 }
 
+/// The groups of a body's voxels, touching by a corner at least, that are large enough and hold enough of the core.
+fn grouped(core: &[bool], body: &[bool]) -> Vec<bool> {
+    let groups = components::label(body, SHAPE, Connectivity::TwentySix);
+    let mut cores = vec![0; groups.count() + 1];
+    for (group, _) in groups.labels.iter().zip(core).filter(|(_, core)| **core) {
+        cores[*group as usize] += 1;
+    }
+    groups
+        .labels
+        .iter()
+        .map(|&group| {
+            group > 0 && groups.sizes[group as usize - 1] >= LEAST_BODY && cores[group as usize] >= LEAST_CORE
+        })
+        .collect()
+}
+
 fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
     let native = read(&visit.flair)?;
     let thickness = native.grid.spacing().into_iter().fold(0.0, f64::max) as f32;
@@ -242,13 +282,16 @@ fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
             .map(|i| field::sample(image, grid.shape, place(i), 0.0))
             .collect()
     };
-    let own: Vec<f32> = own.iter().map(|t| f32::from(*t)).collect();
-    let tissue: Vec<u8> = laid(&own)
+    let own = Map {
+        tissue: &own,
+        shape: grid.shape,
+        spacing: grid.spacing(),
+    };
+    let tissue: Vec<u8> = register::resample(&pose, own, SHAPE)
         .iter()
         .zip(&atlas.tissue)
-        .map(|(own, atlas)| match own.round() as u8 {
-            0 => Tissue::Outside as u8,
-            1 => Tissue::Csf as u8,
+        .map(|(own, atlas)| match own {
+            0 | 1 => *own,
             _ if *atlas == Tissue::White as u8 => Tissue::White as u8,
             _ => Tissue::Grey as u8,
         })
@@ -262,12 +305,24 @@ fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
         .map(|i| even[i])
         .collect();
     let grey = field::median(&mut grey).ok_or_else(no_brain)?;
-    let least = (BRIGHT[0] * white).max(BRIGHT[1] * grey);
-    let bright: Vec<bool> = (0..tissue.len())
-        .map(|i| tissue[i] >= Tissue::Grey as u8 && atlas.plausible[i] && even[i] > least)
-        .collect();
+    let brighter = |than: [f32; 2]| -> Vec<bool> {
+        let least = (than[0] * white).max(than[1] * grey);
+        (0..tissue.len())
+            .map(|i| tissue[i] >= Tissue::Grey as u8 && atlas.plausible[i] && even[i] > least)
+            .collect()
+    };
+    let [core, body] = [CORE, BODY].map(|than| {
+        let mut found = brighter(than);
+        found
+            .iter_mut()
+            .zip(&atlas.fluid)
+            .for_each(|(f, fluid)| *f &= !fluid);
+        found
+    });
+    let lesions = grouped(&core, &body);
     // A lesion's rim is not bright, and is lesion to a rater.
-    let unknown = crate::volume::distance::dilate(&bright, SHAPE, 1.5);
+    let mut unknown = dilate(&brighter(BRIGHT), SHAPE, 1.5);
+    unknown.iter_mut().zip(&lesions).for_each(|(u, l)| *u &= !l);
     let allowed = anatomy::allowed(&tissue, SHAPE);
     let t1 = t1.map_or_else(|| vec![0.0; tissue.len()], |t1| laid(&t1));
     let white_t1 = level(&t1).filter(|level| *level > 0.0).unwrap_or(1.0);
@@ -276,6 +331,7 @@ fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
         white: [white, white_t1],
         t1,
         tissue,
+        lesions,
         unknown,
         allowed,
         thickness,

@@ -95,6 +95,8 @@ pub struct Mix {
     pub synthetic: f64,
     /// A raw clinical scan without labels, with painted lesions ([`clinical`](super::clinical)).
     pub clinical: f64,
+    /// Whether what is surely lesion in a clinical scan trains as lesion; if not, it is unknown.
+    pub marked: bool,
 }
 
 impl Default for Mix {
@@ -104,6 +106,7 @@ impl Default for Mix {
             painted: 0.45,
             synthetic: 0.30,
             clinical: 0.0,
+            marked: false,
         }
     }
 }

@@ -49,7 +49,9 @@ pub struct Clinical {
     pub t1: Vec<f32>,
     /// Tissue ([`Tissue`](super::anatomy::Tissue)): the scan's own brain and fluid, the atlas's grey and white matter.
     pub tissue: Vec<u8>,
-    /// Where what is bright may be lesion.
+    /// Where what is bright is surely lesion.
+    pub lesions: Vec<bool>,
+    /// Where what is bright may be lesion; never where it surely is.
     pub unknown: Vec<bool>,
     /// Where lesions may be painted.
     pub allowed: Vec<bool>,

@@ -6,8 +6,9 @@
 pub mod ahead;
 pub mod anatomy;
 pub mod augment;
-pub mod case;
 #[cfg(not(target_arch = "wasm32"))]
+pub mod average;
+pub mod case;
 pub mod clinical;
 pub mod config;
 pub mod confluent;

@@ -5,7 +5,8 @@
 
 use super::anatomy;
 use super::field::{self, Shape};
-use nalgebra::{Matrix3, Rotation3, Vector3};
+use crate::volume::pose::{Pose, Steps};
+use nalgebra::Vector3;
 
 /// A tissue map and the size of its voxels in mm.
 #[derive(Clone, Copy, Debug)]
@@ -33,68 +34,33 @@ impl Map<'_> {
     }
 }
 
-/// From a voxel of the reference to a (fractional) voxel of the moving map.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pose {
-    /// Rotation about x, y, z in radians; logarithm of the scale along x, y, z; shift in mm.
-    parameters: [f64; 9],
-    /// Centres of parenchyma: reference (voxels), moving (voxels).
-    centres: [[f64; 3]; 2],
-    /// Voxel edges in mm: reference, moving.
-    spacings: [[f64; 3]; 2],
+/// Centre of parenchyma on centre of parenchyma, otherwise unchanged. `None` if either map has none.
+#[must_use]
+pub fn centred(reference: Map<'_>, moving: Map<'_>) -> Option<Pose> {
+    let fixed = anatomy::moments(reference.tissue, reference.shape)?.0;
+    let moved = anatomy::moments(moving.tissue, moving.shape)?.0;
+    Some(Pose::new([fixed, moved], [reference.spacing, moving.spacing]))
 }
 
-impl Pose {
-    /// Centre on centre, otherwise unchanged. `None` if either map has no parenchyma.
-    #[must_use]
-    pub fn centred(reference: Map<'_>, moving: Map<'_>) -> Option<Self> {
-        let fixed = anatomy::moments(reference.tissue, reference.shape)?.0;
-        let moved = anatomy::moments(moving.tissue, moving.shape)?.0;
-        Some(Self {
-            parameters: [0.0; 9],
-            centres: [fixed, moved],
-            spacings: [reference.spacing, moving.spacing],
-        })
+/// Mean over background and tissue classes of the share of the given reference voxels that meet their class.
+fn agreement(pose: &Pose, voxels: &[(Vector3<f64>, u8)], moving: Map<'_>) -> f64 {
+    let (origin, matrix) = pose.linear();
+    let (mut met, mut all) = ([0.0_f64; 4], [0.0_f64; 4]);
+    for (v, class) in voxels {
+        let at = origin + matrix * v;
+        all[*class as usize] += 1.0;
+        met[*class as usize] += f64::from(u8::from(moving.nearest(at) == *class));
     }
-
-    /// Where a reference voxel lies in the moving map.
-    #[must_use]
-    pub fn map(&self, voxel: [f64; 3]) -> [f64; 3] {
-        let [a, b, c, sx, sy, sz, x, y, z] = self.parameters;
-        let mm = [0, 1, 2].map(|i| (voxel[i] - self.centres[0][i]) * self.spacings[0][i]);
-        let scaled = Vector3::new(mm[0] * sx.exp(), mm[1] * sy.exp(), mm[2] * sz.exp());
-        let moved = Rotation3::from_euler_angles(a, b, c) * scaled + Vector3::new(x, y, z);
-        [0, 1, 2].map(|i| self.centres[1][i] + moved[i] / self.spacings[1][i])
-    }
-
-    /// The same map as an origin and a column for each axis, so that a voxel costs one product.
-    pub(super) fn linear(&self) -> (Vector3<f64>, Matrix3<f64>) {
-        let origin = Vector3::from(self.map([0.0; 3]));
-        let columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-            .map(|unit| Vector3::from(self.map(unit)) - origin);
-        (origin, Matrix3::from_columns(&columns))
-    }
-
-    /// Mean over background and tissue classes of the share of the given reference voxels that meet their class.
-    fn agreement(&self, voxels: &[(Vector3<f64>, u8)], moving: Map<'_>) -> f64 {
-        let (origin, matrix) = self.linear();
-        let (mut met, mut all) = ([0.0_f64; 4], [0.0_f64; 4]);
-        for (v, class) in voxels {
-            let at = origin + matrix * v;
-            all[*class as usize] += 1.0;
-            met[*class as usize] += f64::from(u8::from(moving.nearest(at) == *class));
-        }
-        (0..4)
-            .map(|c| if all[c] > 0.0 { met[c] / all[c] } else { 0.0 })
-            .sum::<f64>()
-            / 4.0
-    }
+    (0..4)
+        .map(|c| if all[c] > 0.0 { met[c] / all[c] } else { 0.0 })
+        .sum::<f64>()
+        / 4.0
 }
 
 /// Finds the pose in which `moving` agrees best with `reference`. `None` if either has no parenchyma.
 #[must_use]
 pub fn register(reference: Map<'_>, moving: Map<'_>) -> Option<Pose> {
-    let mut pose = Pose::centred(reference, moving)?;
+    let mut pose = centred(reference, moving)?;
     // Every class, and the background near the brain.
     let brain = field::Region::around(
         (0..reference.tissue.len()).filter(|&i| reference.tissue[i] > 0),
@@ -111,27 +77,11 @@ pub fn register(reference: Map<'_>, moving: Map<'_>) -> Option<Pose> {
             voxels.push((v, reference.tissue[i].min(3)));
         }
     });
-    let mut best = pose.agreement(&voxels, moving);
-    let mut steps = [0.14, 0.14, 0.14, 0.08, 0.08, 0.08, 8.0, 8.0, 8.0];
-    // From 8 mm and 8 degrees down to a 64th of that.
-    for _ in 0..7 {
-        for _ in 0..4 {
-            let before = best;
-            for (p, step) in steps.iter().enumerate() {
-                for signed in [*step, -step] {
-                    let mut trial = pose;
-                    trial.parameters[p] += signed;
-                    let found = trial.agreement(&voxels, moving);
-                    if found > best {
-                        (best, pose) = (found, trial);
-                    }
-                }
-            }
-            if best <= before {
-                break;
-            }
-        }
-        steps.iter_mut().for_each(|s| *s /= 2.0);
+    // Down to a 64th of the first steps.
+    for halvings in 0..7 {
+        pose.climb(Steps::COARSE.times(0.5_f64.powi(halvings)), |pose| {
+            agreement(pose, &voxels, moving)
+        });
     }
     Some(pose)
 }
@@ -148,6 +98,7 @@ pub fn resample(pose: &Pose, moving: Map<'_>, shape: Shape) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nalgebra::Rotation3;
 
     /// A lopsided brain: white ellipsoid in a grey one, with an off-centre cavity of CSF.
     fn brain(shape: Shape, spacing: [f64; 3], turn: f64, shift: [f64; 3]) -> Vec<u8> {
@@ -197,7 +148,7 @@ mod tests {
             }
             same / all
         };
-        let before = Pose::centred(fixed, moving).map(|p| share(&resample(&p, moving, shape)));
+        let before = centred(fixed, moving).map(|p| share(&resample(&p, moving, shape)));
         let after = register(fixed, moving).map(|p| share(&resample(&p, moving, shape)));
         // The best there is: the pose by which the moved map was made.
         let rotation = Rotation3::from_euler_angles(0.0, 0.3, 0.15);

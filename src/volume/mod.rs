@@ -9,6 +9,7 @@ mod grid;
 pub mod intensity;
 pub mod nifti;
 mod orientation;
+pub mod pose;
 pub mod resample;
 pub mod slice;
 

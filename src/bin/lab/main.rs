@@ -45,6 +45,8 @@ enum Command {
     Finetune(finetune::Args),
     /// Write a contact sheet (PNG) of the patches a network is trained on.
     Preview(make::PreviewArgs),
+    /// Make the average brain by which raw scans are outlined.
+    Atlas(make::AtlasArgs),
     /// Make the synthetic sample heads from the ICBM152 maps.
     Sample(make::SampleArgs),
     /// Make synthetic heads with lesions, each another; with `--shift` as another scanner would image them.
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Pretrain(args) => pretrain::run(&args),
         Command::Finetune(args) => finetune::run(&args),
         Command::Preview(args) => make::preview(&args),
+        Command::Atlas(args) => make::atlas(&args),
         Command::Sample(args) => make::sample(&args),
         Command::Synthetic(args) => make::synthetic(&args),
         Command::Card(args) => make::card(&args),

@@ -59,6 +59,21 @@ pub(crate) fn preview(args: &PreviewArgs) -> Outcome {
 }
 
 #[derive(clap::Args)]
+pub(crate) struct AtlasArgs {
+    /// Folder with `lesion_shapes`.
+    #[arg(long, default_value = "../shared/data")]
+    data: PathBuf,
+    /// The file.
+    #[arg(long, default_value = "src/volume/intensity/atlas.bin")]
+    out: PathBuf,
+}
+
+pub(crate) fn atlas(args: &AtlasArgs) -> Outcome {
+    write(&args.out, &equipoise::learn::average::average_brain(&args.data)?)?;
+    Ok(())
+}
+
+#[derive(clap::Args)]
 pub(crate) struct ToyArgs {
     /// Folder for `weights.safetensors` and `card.json`.
     #[arg(long)]

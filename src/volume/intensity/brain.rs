@@ -1,5 +1,6 @@
 //! A rough outline of the brain in a scan with skull.
 
+use super::atlas;
 use super::bias::even_out;
 use crate::volume::components::{Connectivity, label};
 use crate::volume::distance::{dilate, erode};
@@ -29,16 +30,23 @@ const REGROW_MM: f64 = 1.0;
 /// Furrows narrower than twice this are bridged.
 const CLOSE_MM: f64 = 8.0;
 
+/// The outline ends this far outside the average brain laid over it, in mm,
+const OUTSIDE_MM: f32 = 2.0;
+
+/// unless that would take more than this share of it: then the average is not like this brain.
+const MOST_CUT: f64 = 0.15;
+
 /// Volumes of brain within a scan, in millilitres, that are believed.
 const PLAUSIBLE_ML: std::ops::Range<f64> = 600.0..2200.0;
 
 /// Outlines the brain of a FLAIR scan with skull; `None` if what is found cannot be one.
 ///
 /// Tissue of medium brightness is shrunk by a ball until brain and scalp come apart, the largest piece is grown back
-/// and its furrows are closed; then once more, with the drift of intensities evened out and the brain's own brightness known. This is no
+/// and its furrows are closed; then once more, with the drift of intensities evened out and the brain's own brightness known; what then lies
+/// outside the average brain laid over the outline is cut off. This is no
 /// substitute for a brain extraction by a trained network; it is there to find the intensities of the brain and to keep
 /// scalp and eyes out of the way. Measured on the 11 FLAIR scans of 8 patients at hand that come with a brain mask:
-/// Dice 0.94 (0.90 to 0.96).
+/// Dice 0.945 (0.90 to 0.97).
 pub(super) fn outline(volume: &Volume) -> Option<Vec<bool>> {
     let grid = working_grid(&volume.grid)?;
     let mut coarse = resample(volume, &grid, Interpolation::Linear, 0.0).ok()?;
@@ -55,7 +63,7 @@ pub(super) fn outline(volume: &Volume) -> Option<Vec<bool>> {
     let inside: Vec<f32> = inside.map(|(v, _)| *v).collect();
     let [median] = super::percentiles(&inside, [50.0])?;
     let [sure, wide] = [SURE_BAND, WIDE_BAND].map(|band| band.map(|share| share * median as f32));
-    let brain = extract(&coarse, sure, wide);
+    let brain = within_average(extract(&coarse, sure, wide), &grid);
 
     let millilitres = brain.iter().filter(|b| **b).count() as f64 * grid.voxel_volume() / 1000.0;
     if !PLAUSIBLE_ML.contains(&millilitres) {
@@ -67,6 +75,24 @@ pub(super) fn outline(volume: &Volume) -> Option<Vec<bool>> {
     };
     let share = resample(&share, &volume.grid, Interpolation::Linear, 0.0).ok()?;
     Some(share.data.into_iter().map(|s| s >= 0.5).collect())
+}
+
+/// The outline without what lies too far outside the average brain laid over it.
+fn within_average(outline: Vec<bool>, grid: &Grid) -> Vec<bool> {
+    let Some(depth) = atlas::depth(&outline, grid) else {
+        return outline;
+    };
+    let cut: Vec<bool> = outline
+        .iter()
+        .zip(&depth)
+        .map(|(o, d)| *o && *d > -OUTSIDE_MM)
+        .collect();
+    let count = |mask: &[bool]| mask.iter().filter(|m| **m).count() as f64;
+    if count(&cut) < (1.0 - MOST_CUT) * count(&outline) {
+        outline
+    } else {
+        cut
+    }
 }
 
 /// The largest piece of tissue of a brightness that is surely brain, when what is thin has been cut off, with what may be brain around

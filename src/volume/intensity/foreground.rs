@@ -183,6 +183,7 @@ fn solid(mask: &[bool], shape: [usize; 3]) -> Vec<bool> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::atlas;
     use super::*;
     use crate::volume::Grid;
     use nalgebra::Matrix4;
@@ -190,8 +191,20 @@ mod tests {
     const N: usize = 64;
     const MM: f64 = 3.0;
 
-    /// Distance from the middle in mm, and something like noise between 0 and 1.
+    /// Made from the distance from the middle in mm, and something like noise between 0 and 1.
     fn phantom(value: impl Fn(f64, f32) -> f32) -> Volume {
+        shaped(|at| at.iter().map(|v| v * v).sum::<f64>().sqrt(), value)
+    }
+
+    /// As [`phantom`], with a brain of the average brain's shape in place of the ball of 65 mm.
+    fn brainy(value: impl Fn(f64, f32) -> f32) -> Volume {
+        let ball = |at: [f64; 3]| at.iter().map(|v| v * v).sum::<f64>().sqrt();
+        let average = atlas::average();
+        let surface = |at| 65.0 - f64::from(average(at));
+        shaped(|at| ball(at).min(30.0).max(surface(at)), value)
+    }
+
+    fn shaped(distance: impl Fn([f64; 3]) -> f64, value: impl Fn(f64, f32) -> f32) -> Volume {
         let mut affine = Matrix4::identity() * MM;
         affine[(3, 3)] = 1.0;
         let middle = (N as f64 - 1.0) / 2.0;
@@ -202,10 +215,7 @@ mod tests {
                 .rotate_left(13)
                 .wrapping_mul(2_246_822_519)
                 >> 8;
-            value(
-                at.iter().map(|v| v * v).sum::<f64>().sqrt(),
-                noise as f32 / (1 << 24) as f32,
-            )
+            value(distance(at), noise as f32 / (1 << 24) as f32)
         });
         Volume {
             grid: Grid {
@@ -262,11 +272,11 @@ mod tests {
 
     #[test]
     fn the_brain_is_found_within_a_head() {
-        let brain = phantom(|d, _| f32::from(u8::from(d < 65.0)));
+        let brain = brainy(|d, _| f32::from(u8::from(d < 65.0)));
         // Noise in the air; the air blanked but for the neighbourhood of the head.
         for scan in [
-            phantom(head),
-            phantom(|d, noise| if d < 92.0 { head(d, noise) } else { 0.0 }),
+            brainy(head),
+            brainy(|d, noise| if d < 92.0 { head(d, noise) } else { 0.0 }),
         ] {
             let found = Foreground::find(&scan);
             assert_eq!(found.kind, ForegroundKind::Outlined);

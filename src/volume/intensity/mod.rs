@@ -1,5 +1,6 @@
 //! Intensities as the network sees them. The trainer and the page use these same functions.
 
+pub mod atlas;
 mod bias;
 mod brain;
 mod foreground;
