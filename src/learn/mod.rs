@@ -9,6 +9,7 @@ pub mod augment;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod average;
 pub mod case;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod clinical;
 pub mod config;
 pub mod confluent;
