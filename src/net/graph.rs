@@ -2,6 +2,7 @@
 
 use super::config::{ConfigError, NetConfig};
 use super::draw::Draw;
+use super::kernels;
 use super::layers::{DenseBlock, Head, Mode, Stem, TransitionDown, TransitionUp};
 use super::part::Part;
 use burn::module::Module;
@@ -88,11 +89,15 @@ impl DenseNet {
     #[must_use]
     pub fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
         let batch = x.dims()[0];
-        if batch > 1 && self.stem.by_instance() {
-            // Statistics are a sample's own, so samples go one by one.
-            let one = |i: usize| self.forward(x.clone().narrow(0, i, 1), mode.of_sample(i));
+        if batch > 1 && self.stem.by_instance() && !kernels::samples_together(&x.device()) {
+            let one = |i: usize| self.run(x.clone().narrow(0, i, 1), mode.of_sample(i));
             return Tensor::cat((0..batch).map(one).collect(), 0);
         }
+        self.run(x, mode)
+    }
+
+    /// All samples of a batch together.
+    fn run(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
         let Mode::Train(_) = mode else {
             return self.infer(x);
         };
@@ -222,6 +227,53 @@ mod tests {
             let apart = Tensor::cat(vec![net.forward(a, Mode::Infer), net.forward(b, Mode::Infer)], 0);
             let difference = (together - apart).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-6, "{norm:?}: {difference}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "learn")]
+    fn a_batch_by_instance_is_its_samples_one_by_one() {
+        let toy = NetConfig {
+            norm: Norm::Instance,
+            dropout: 0.3,
+            ..NetConfig::preset("toy", 2).unwrap()
+        };
+        let plain = NetConfig {
+            bottleneck: false,
+            ..toy.clone()
+        };
+        let x = Tensor::cat(vec![patch() * 2.0 + 1.0, patch(), patch() - 3.0], 0);
+        for config in [toy, plain] {
+            let device = Device::flex().autodiff();
+            let net = DenseNet::new(&config, 1, &device).unwrap();
+            let train = Mode::Train(Training {
+                dropout: 7,
+                batch: None,
+                keep: true,
+            });
+            let x = x.clone().to_device(&device);
+            // The gradients of all first scales: they come from every sample.
+            let with = |logits: Tensor<5>| {
+                let grads = logits.clone().square().mean().backward();
+                let gamma = net.down[0].layers[1].norm1.gamma.val();
+                (logits.without_autodiff(), gamma.grad(&grads).unwrap())
+            };
+            let (together, apart) = (
+                with(net.run(x.clone(), train)),
+                with(net.forward(x.clone(), train)),
+            );
+            let difference = (together.0 - apart.0.clone()).abs().max().into_scalar::<f32>();
+            let scale = apart.0.abs().max().into_scalar::<f32>();
+            assert!(difference <= 1e-5 * scale, "{config:?}: {difference} at {scale}");
+            let difference = (together.1 - apart.1.clone()).abs().max().into_scalar::<f32>();
+            let scale = apart.1.abs().max().into_scalar::<f32>();
+            assert!(difference <= 1e-5 * scale, "{config:?}: {difference} at {scale}");
+
+            let net = Module::valid(&net);
+            let x = x.without_autodiff();
+            let (together, apart) = (net.run(x.clone(), Mode::Infer), net.forward(x, Mode::Infer));
+            let difference = (together - apart).abs().max().into_scalar::<f32>();
+            assert!(difference < 1e-5, "{config:?}: {difference}");
         }
     }
 

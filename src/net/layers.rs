@@ -22,11 +22,16 @@ impl Mode {
         match self {
             Self::Infer => Self::Infer,
             Self::Train(training) => Self::Train(Training {
-                dropout: training.dropout ^ (i as u64).wrapping_mul(0xD1B5_4A32_D192_ED03),
+                dropout: seed_of_sample(training.dropout, i),
                 ..training
             }),
         }
     }
+}
+
+/// What the dropout of sample `i` of a batch is drawn from, whether it is run with the others or alone.
+fn seed_of_sample(seed: u64, i: usize) -> u64 {
+    seed ^ (i as u64).wrapping_mul(0xD1B5_4A32_D192_ED03)
 }
 
 /// How the network is run with gradients.
@@ -183,7 +188,7 @@ impl DenseLayer {
         if let (Some(conv), Some(norm)) = (&self.conv1, &self.norm3) {
             let inner = kernels::norm_relu_conv1(block.clone(), from, outer, conv.weight.val());
             let [channels] = norm.gamma.dims();
-            let folded = norm.folded(|| kernels::channel_stats(inner.clone(), 0, channels));
+            let folded = norm.folded(|| Some(kernels::channel_stats(inner.clone(), 0, channels, true)));
             return kernels::norm_relu_conv3_into(block, at, inner, folded, weight);
         }
         // Added to zero the channels are a tensor of their own, and the block's buffer is held once again.
@@ -196,7 +201,11 @@ impl DenseLayer {
         let maps = self.conv3.forward(self.norm1.forward(x, mode));
         match mode {
             Mode::Train(training) if self.dropout > 0.0 => {
-                let mask = self.mask(training.dropout, maps.shape().num_elements());
+                let [batch, rest @ ..] = maps.dims();
+                let n = rest.iter().product();
+                let mask = (0..batch)
+                    .flat_map(|i| self.mask(seed_of_sample(training.dropout, i), n))
+                    .collect::<Vec<f32>>();
                 let mask = Tensor::from_data(TensorData::new(mask, maps.shape()), &maps.device());
                 maps * mask
             }
@@ -345,16 +354,10 @@ impl DenseBlock {
             return Tensor::ones([1; 5], device);
         }
         let size = plan.growth * d * h * w;
-        let of_layers: Vec<Vec<f32>> = self
-            .layers
-            .iter()
-            .map(|layer| layer.mask(seed, batch * size))
-            .collect();
         let mut values = Vec::with_capacity(batch * plan.layers * size);
         for sample in 0..batch {
-            for mask in &of_layers {
-                values.extend_from_slice(&mask[sample * size..][..size]);
-            }
+            let seed = seed_of_sample(seed, sample);
+            values.extend(self.layers.iter().flat_map(|layer| layer.mask(seed, size)));
         }
         Tensor::from_data(
             TensorData::new(values, [batch, plan.layers * plan.growth, d, h, w]),
@@ -390,7 +393,7 @@ impl TransitionDown {
         let [channels] = self.norm.gamma.dims();
         let folded = self
             .norm
-            .folded(|| kernels::channel_stats(block.clone(), from, channels));
+            .folded(|| Some(kernels::channel_stats(block.clone(), from, channels, true)));
         let maps = kernels::norm_relu_conv1(block, from, folded, self.conv.weight.val());
         kernels::max_pool2(maps)
     }

@@ -48,6 +48,7 @@ impl NormRelu {
             } else {
                 training.batch
             },
+            by_sample: self.by_instance(),
         }
     }
 
@@ -70,27 +71,28 @@ impl NormRelu {
         }
     }
 
-    /// Scale and shift of each channel at inference, `[2, channel]`, for maps whose own statistics `now` gives: they
+    /// Scale and shift of each column at inference, `[2, column]`, for maps whose own statistics `now` gives: they
     /// are asked for only if it is these that normalise.
-    pub(super) fn folded(&self, now: impl FnOnce() -> Tensor<2>) -> Tensor<2> {
+    pub(super) fn folded(&self, now: impl FnOnce() -> Option<Tensor<2>>) -> Tensor<2> {
         let running = self.running();
-        let (now, batch) = if self.by_instance() {
-            (now(), Some(Renorm::PLAIN))
-        } else {
-            (running.clone(), None)
+        let own = if self.by_instance() { now() } else { None };
+        let (now, batch) = match own {
+            Some(own) => (own, Some(Renorm::PLAIN)),
+            None => (running.clone(), None),
         };
         let norm = Normalisation {
             epsilon: EPSILON,
             batch,
+            by_sample: self.by_instance(),
         };
         kernels::norm_rows(now, running, self.gamma.val(), self.beta.val(), norm).1
     }
 
     pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
         let [channels] = self.gamma.dims();
-        let now = || kernels::channel_stats(x.clone(), 0, channels);
+        let now = || kernels::channel_stats(x.clone(), 0, channels, self.by_instance());
         let Mode::Train(training) = mode else {
-            let folded = self.folded(now);
+            let folded = self.folded(|| Some(now()));
             return kernels::norm_relu(x, folded);
         };
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
@@ -112,26 +114,26 @@ impl NormRelu {
 /// normalise.
 pub(super) struct Statistics {
     wanted: bool,
-    taken: Vec<Tensor<2>>,
+    taken: Option<Tensor<2>>,
 }
 
 impl Statistics {
     pub(super) fn new(wanted: bool) -> Self {
-        Self {
-            wanted,
-            taken: Vec::new(),
-        }
+        Self { wanted, taken: None }
     }
 
     pub(super) fn take(&mut self, block: &Tensor<5>, from: usize, count: usize) {
         if self.wanted {
-            self.taken
-                .push(kernels::channel_stats(block.clone(), from, count));
+            let new = kernels::channel_stats(block.clone(), from, count, true);
+            self.taken = Some(match self.taken.take() {
+                Some(taken) => kernels::beside(taken, new, block.dims()[0]),
+                None => new,
+            });
         }
     }
 
-    /// Of all maps so far, `[2, channel]`.
-    pub(super) fn all(&self) -> Tensor<2> {
-        Tensor::cat(self.taken.clone(), 1)
+    /// Of all maps so far, `[2, sample * channel]`; `None` if they are not wanted.
+    pub(super) fn all(&self) -> Option<Tensor<2>> {
+        self.taken.clone()
     }
 }

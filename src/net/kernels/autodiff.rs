@@ -1,12 +1,12 @@
 //! Backward passes of [`Kernels`] as burn autodiff operators.
 
 use super::{BlockPlan, Kernels, Normalisation, block, row};
-use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, TensorMetadata};
 
 /// A differentiable pair `(x, w)` and which member's gradients it takes.
 macro_rules! pair {
@@ -138,8 +138,8 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         FloatTensor::<Self>::new(B::max_pool2_dx(x.into_primitive(), dy.into_primitive()))
     }
 
-    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
-        FloatTensor::<Self>::new(B::channel_stats(x.into_primitive(), from, count))
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self> {
+        FloatTensor::<Self>::new(B::channel_stats(x.into_primitive(), from, count, by_sample))
     }
 
     fn norm_rows(
@@ -164,7 +164,8 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let nodes = [x.node(), gamma.node(), beta.node()];
         let [x, rows, folded] = [x, rows, folded].map(FloatTensor::<Self>::into_primitive);
-        let y = B::norm_relu(x.clone(), 0, folded.clone());
+        let channels = x.shape()[1];
+        let y = B::norm_relu(x.clone(), 0, channels, folded.clone());
         match NormRelu.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((x, rows, folded, frozen), y),
             OpsKind::UnTracked(prep) => prep.finish(y),

@@ -7,7 +7,7 @@
 //! implementation of DenseNets); the bottlenecks' maps are kept or made again, as [`BlockPlan::keep`] says. The statistics of a map
 //! are taken once, not by every layer that reads it.
 
-use super::{Kernels, Normalisation, channels_of, put};
+use super::{Kernels, Normalisation, channels_of, put, samples};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
@@ -101,7 +101,7 @@ pub(super) fn forward<B: Kernels>(
         if frozen {
             columns::<B>(running, 0, count)
         } else {
-            B::channel_stats(x.clone(), from, count)
+            B::channel_stats(x.clone(), from, count, plan.norm.by_sample)
         }
     };
     let mut stats = statistics(&x, 0, input);
@@ -118,8 +118,7 @@ pub(super) fn forward<B: Kernels>(
             let running = columns::<B>(running, at, channels);
             let [gamma, beta] = [&params.gamma, &params.beta].map(|t| range::<B>(t, at, channels));
             let (rows, folded) = B::norm_rows(now, running, gamma, beta, plan.norm);
-            let last = [Slice::from(4..6), Slice::from(0..channels as isize)];
-            next.push(B::float_slice(rows.clone(), &last));
+            next.push(samples::next::<B>(&rows, channels));
             (rows, folded)
         };
         let w1 = range::<B>(&params.w1, first1, inner * reads);
@@ -139,7 +138,8 @@ pub(super) fn forward<B: Kernels>(
         }
         if l + 1 < plan.layers {
             let new = statistics(&buffer, reads, growth);
-            stats = B::float_cat(vec![stats, new], 1);
+            let own = if plan.norm.by_sample { batch } else { 1 };
+            stats = samples::beside::<B>(stats, new, own);
         }
         done.push([outer, middle]);
         bottlenecks.push(plan.keep.then_some(b));
@@ -195,11 +195,11 @@ pub(super) fn backward<B: Kernels>(done: Done<B>, grad: FloatTensor<B>) -> (Floa
             dy = B::float_mul(dy, channels_of::<B>(mask.clone(), l * plan.growth, plan.growth));
         }
         let b = kept.unwrap_or_else(|| B::norm_relu_conv1(buffer.clone(), 0, outer.1.clone(), w1.clone()));
-        let a = B::norm_relu(b.clone(), 0, middle.1.clone());
+        let a = B::norm_relu(b.clone(), 0, plan.inner, middle.1.clone());
         w3s.push(flat(B::conv3_dw(a, dy.clone(), w3.clone())));
         let da = B::conv3_dx(dy, w3);
         let (db, of_middle) = B::norm_relu_backward(b, da, middle.0, middle.1, frozen);
-        let a = B::norm_relu(buffer.clone(), 0, outer.1.clone());
+        let a = B::norm_relu(buffer.clone(), 0, reads, outer.1.clone());
         w1s.push(flat(B::conv1_dw(a, db.clone(), w1.clone())));
         let da = B::conv1_dx(db, w1);
         let of_outer;

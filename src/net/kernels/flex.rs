@@ -1,6 +1,6 @@
 //! The operators on the CPU backend: our kernels under burn's tensors.
 
-use super::{Kernels, Normalisation, cpu};
+use super::{Kernels, Normalisation, cpu, put, samples};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
@@ -136,6 +136,9 @@ impl Kernels for Flex {
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let (cin, cout) = (w.shape()[1], w.shape()[0]);
+        if samples::own::<Self>(&x, cin, &folded) {
+            return Self::conv1(samples::norm_relu::<Self>(x, from, cin, folded), w);
+        }
         product(x, (from, cin), Some(folded), w, cpu::Matrix::Forward, cout)
     }
 
@@ -197,9 +200,16 @@ impl Kernels for Flex {
         tensor(dx, [batch, channels, large[0], large[1], large[2]])
     }
 
-    fn norm_relu(x: FloatTensor<Self>, from: usize, folded: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn norm_relu(
+        x: FloatTensor<Self>,
+        from: usize,
+        channels: usize,
+        folded: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        if samples::own::<Self>(&x, channels, &folded) {
+            return samples::norm_relu::<Self>(x, from, channels, folded);
+        }
         let (batch, _, extent) = split(&x);
-        let channels = folded.shape()[1];
         let (x, folded) = (Values::new(x), Values::new(folded));
         let mut y = vec![0.0; batch * channels * extent.iter().product::<usize>()];
         cpu::norm_relu(x.maps(from, channels), folded.get(), &mut y);
@@ -215,6 +225,10 @@ impl Kernels for Flex {
     ) -> FloatTensor<Self> {
         let channels = block.shape()[1];
         let [cout, cin, ..] = w.shape().dims::<5>();
+        if samples::own::<Self>(&x, cin, &folded) {
+            let maps = Self::conv3(samples::norm_relu::<Self>(x, 0, cin, folded), w);
+            return put::<Self>(block, at, maps);
+        }
         let [x, folded, w] = [x, folded, w].map(Values::new);
         let values = values_mut(&mut block);
         let y = cpu::Output {
@@ -226,7 +240,10 @@ impl Kernels for Flex {
         block
     }
 
-    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self> {
+        if by_sample && x.shape()[0] > 1 {
+            return samples::channel_stats::<Self>(x, from, count);
+        }
         let stats = cpu::channel_stats(Values::new(x).maps(from, count));
         tensor(stats, [2, count])
     }
@@ -239,6 +256,9 @@ impl Kernels for Flex {
         norm: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let channels = gamma.shape()[0];
+        if !norm.frozen() && now.shape()[1] > channels {
+            return samples::norm_rows::<Self>(now, running, [gamma, beta], norm);
+        }
         let [now, running, gamma, beta] = [now, running, gamma, beta].map(Values::new);
         let (rows, folded) = cpu::norm_rows(now.get(), running.get(), gamma.get(), beta.get(), norm);
         (tensor(rows, [6, channels]), tensor(folded, [2, channels]))
@@ -268,6 +288,11 @@ impl Kernels for Flex {
         frozen: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let channels = dy.shape()[1];
+        if samples::own::<Self>(&dy, channels, &folded) {
+            let x = super::channels_of::<Self>(x, 0, channels);
+            let (dx, params) = samples::norm_relu_backward::<Self>(x, dy, [rows, folded], frozen);
+            return (samples::added::<Self>(grad, dx), params);
+        }
         let [x, dy, rows, folded] = [x, dy, rows, folded].map(Values::new);
         let params = cpu::norm_relu_backward(
             x.maps(0, channels),

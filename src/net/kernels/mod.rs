@@ -12,6 +12,7 @@ pub(crate) mod cpu;
 mod cube;
 mod flex;
 mod norm;
+mod samples;
 #[cfg(feature = "gpu")]
 pub mod tiles;
 
@@ -21,7 +22,7 @@ pub use norm::{Normalisation, Renorm};
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Slice, Tensor};
+use burn::tensor::{Device, Shape, Slice, Tensor};
 
 // The macro names its backends by these idents.
 #[allow(unused_imports)]
@@ -37,6 +38,9 @@ fn same() -> ConvOptions<3> {
 ///
 /// Tensors are `[batch, channel, z, y, x]`, float32, unless said otherwise. The `_dx` and `_dw` members are the
 /// adjoints the backward pass uses.
+///
+/// Statistics, and scales and shifts made of them, have columns: a channel each, for all samples of a batch alike, or a
+/// channel of a sample each, samples slowest, where every sample is normalised by its own.
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff: cfg(feature = "learn"))]
 pub trait Kernels: Backend {
     /// 3x3x3 convolution, stride 1, zero padding 1; `w` is `[out, in, 3, 3, 3]`.
@@ -135,7 +139,8 @@ pub trait Kernels: Backend {
         folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        Self::conv1(Self::norm_relu(x, from, folded), w)
+        let channels = w.shape()[1];
+        Self::conv1(Self::norm_relu(x, from, channels, folded), w)
     }
 
     /// [`Kernels::norm_relu`] and [`Kernels::conv3`] of `x`, written over the channels of `block` from `at` on. In place
@@ -147,36 +152,33 @@ pub trait Kernels: Backend {
         folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let maps = Self::conv3(Self::norm_relu(x, 0, folded), w);
+        let channels = x.shape()[1];
+        let maps = Self::conv3(Self::norm_relu(x, 0, channels, folded), w);
         put::<Self>(block, at, maps)
     }
 
-    /// `max(0, x * scale + shift)` of the channels of `x` from `from` on, as many as `folded`, `[2, channel]`, has; its rows
-    /// are scale and shift. Not differentiable.
-    fn norm_relu(x: FloatTensor<Self>, from: usize, folded: FloatTensor<Self>) -> FloatTensor<Self> {
-        let channels = folded.shape()[1];
-        let wide = Shape::from([1, channels, 1, 1, 1]);
+    /// `max(0, x * scale + shift)` of `count` channels of `x` from `from` on; the rows of `folded`, `[2, column]`, are scale
+    /// and shift. Not differentiable.
+    fn norm_relu(
+        x: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        folded: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let samples = folded.shape()[1] / count.max(1);
+        let wide = Shape::from([samples, count, 1, 1, 1]);
         let [scale, shift] = [0, 1].map(|i| Self::float_reshape(row::<Self>(&folded, i), wide.clone()));
-        let x = channels_of::<Self>(x, from, channels);
+        let x = channels_of::<Self>(x, from, count);
         Self::relu(Self::float_add(Self::float_mul(x, scale), shift))
     }
 
-    /// Mean (row 0) and biased variance (row 1) of each of `count` channels from `from` on, over batch and voxels:
-    /// `[2, channel]`. Not differentiable.
-    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
-        let x = channels_of::<Self>(x, from, count);
-        let [batch, c, d, h, w] = x.shape().dims::<5>();
-        let n = batch * d * h * w;
-        let rows = Self::float_reshape(Self::float_swap_dims(x, 0, 1), Shape::from([c, n]));
-        let mean = Self::float_mean_dim(rows.clone(), 1);
-        let centred = Self::float_sub(rows, mean.clone());
-        let variance = Self::float_mean_dim(Self::float_mul(centred.clone(), centred), 1);
-        Self::float_swap_dims(Self::float_cat(vec![mean, variance], 1), 0, 1)
-    }
+    /// Mean (row 0) and biased variance (row 1) of each of `count` channels from `from` on, over voxels and the batch, or
+    /// over the voxels of each sample: `[2, column]`. Not differentiable.
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self>;
 
-    /// What a normalisation does to each channel: `(rows, folded)`. `now` and `running` are `[2, channel]`, mean and
-    /// variance, of the batch and over all batches. `rows` is `[6, channel]`: mean, rstd, r, d (see
-    /// [`Kernels::norm_relu_train`]) and the next running mean and variance; `folded` is `[2, channel]`: scale and shift.
+    /// What a normalisation does to each column: `(rows, folded)`. `now`, `[2, column]`, and `running`, `[2, channel]`, are mean and
+    /// variance, of the batch (or its samples) and over all batches. `rows` is `[6, column]`: mean, rstd, r, d (see
+    /// [`Kernels::norm_relu_train`]) and the next running mean and variance; `folded` is `[2, column]`: scale and shift.
     /// Not differentiable.
     fn norm_rows(
         now: FloatTensor<Self>,
@@ -200,7 +202,8 @@ pub trait Kernels: Backend {
         frozen: bool,
     ) -> FloatTensor<Self> {
         let _ = (gamma, beta, rows, frozen);
-        Self::norm_relu(x, 0, folded)
+        let channels = x.shape()[1];
+        Self::norm_relu(x, 0, channels, folded)
     }
 
     /// Gradients of [`Kernels::norm_relu_train`]: with respect to `x`, and `[2, channel]` for gamma and beta.
@@ -227,8 +230,7 @@ pub trait Kernels: Backend {
         let channels = dy.shape()[1];
         let x = channels_of::<Self>(x, 0, channels);
         let (dx, params) = Self::norm_relu_backward(x, dy, rows, folded, frozen);
-        let sum = Self::float_add(channels_of::<Self>(grad.clone(), 0, channels), dx);
-        (put::<Self>(grad, 0, sum), params)
+        (samples::added::<Self>(grad, dx), params)
     }
 
     /// A dense block in training: all its maps in one buffer, nothing copied (`kernels/block.rs` explains). `gamma`,
@@ -332,16 +334,41 @@ pub fn norm_relu_conv3_into(
     ))
 }
 
-/// `max(0, x * scale + shift)` with the rows of `folded`, `[2, channel]`; inference only.
+/// `max(0, x * scale + shift)` with the rows of `folded`, `[2, column]`; inference only.
 #[must_use]
 pub fn norm_relu(x: Tensor<5>, folded: Tensor<2>) -> Tensor<5> {
-    Tensor::from_dispatch(Dispatch::norm_relu(x.into_dispatch(), 0, folded.into_dispatch()))
+    let channels = x.dims()[1];
+    Tensor::from_dispatch(Dispatch::norm_relu(
+        x.into_dispatch(),
+        0,
+        channels,
+        folded.into_dispatch(),
+    ))
 }
 
-/// Mean and biased variance of each of `count` channels from `from` on, `[2, channel]`, as constants.
+/// Mean and biased variance of each of `count` channels from `from` on, `[2, column]`, as constants: over the batch, or of
+/// each sample.
 #[must_use]
-pub fn channel_stats(x: Tensor<5>, from: usize, count: usize) -> Tensor<2> {
-    Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch(), from, count))
+pub fn channel_stats(x: Tensor<5>, from: usize, count: usize, by_sample: bool) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch(), from, count, by_sample))
+}
+
+/// Statistics of some channels and of further ones of `samples` samples, `[2, sample * channel]` each, side by side.
+pub(super) fn beside(a: Tensor<2>, b: Tensor<2>, samples: usize) -> Tensor<2> {
+    let rows = |t: Tensor<2>| {
+        let columns = t.dims()[1] / samples;
+        t.reshape([2 * samples, columns])
+    };
+    let joined = Tensor::cat(vec![rows(a), rows(b)], 1);
+    let columns = joined.dims()[1] * samples;
+    joined.reshape([2, columns])
+}
+
+/// True if the samples of a batch are best run together even where each has statistics of its own: one sample's small maps do not fill a
+/// GPU. A CPU they do, and normalisation is cheaper where it is all samples'.
+#[must_use]
+pub fn samples_together(device: &Device) -> bool {
+    device.clone().without_autodiff() != Device::flex()
 }
 
 /// What a normalisation does to each channel, as constants; see [`Kernels::norm_rows`].

@@ -32,6 +32,8 @@ pub struct Normalisation {
     pub epsilon: f64,
     /// By batch statistics; `None`: by the running ones, which stay.
     pub batch: Option<Renorm>,
+    /// Each sample of a batch by its own statistics (instance normalisation) instead of all by those of the batch.
+    pub by_sample: bool,
 }
 
 impl Normalisation {

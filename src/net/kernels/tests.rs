@@ -82,7 +82,7 @@ fn norm_relu_is_batch_normalisation_and_relu() {
     let stock = burn::tensor::activation::relu(stock)
         .reshape([3, 2, 2, 3, 4])
         .swap_dims(0, 1);
-    let found = channel_stats(x.clone(), 0, x.dims()[1]);
+    let found = channel_stats(x.clone(), 0, x.dims()[1], false);
     close(
         &found,
         &Tensor::cat(vec![mean.clone(), variance.clone()], 1)
@@ -93,6 +93,7 @@ fn norm_relu_is_batch_normalisation_and_relu() {
     let norm = Normalisation {
         epsilon: 1e-5,
         batch: Some(PLAIN),
+        by_sample: false,
     };
     let running = Tensor::<2>::ones([2, 3], &device());
     let applied = norm_rows(found, running, gamma.clone(), beta.clone(), norm);
@@ -144,7 +145,11 @@ fn the_stock_normalisation_equals_ours() {
         d_max: 0.2,
     };
     for batch in [None, Some(renorm)] {
-        let norm = Normalisation { epsilon: 1e-3, batch };
+        let norm = Normalisation {
+            epsilon: 1e-3,
+            batch,
+            by_sample: false,
+        };
         let (gamma, beta) = (row::<Flex>(&two(&affine), 0), row::<Flex>(&two(&affine), 1));
         let (rows, folded) = Flex::norm_rows(two(&now), two(&running), gamma.clone(), beta.clone(), norm);
         let stock = norm::stock_rows::<Flex>(&two(&now), &two(&running), gamma, beta, norm);
@@ -173,7 +178,7 @@ fn composed_block(x: Tensor<5>, t: &BlockTensors, plan: BlockPlan) -> Tensor<5> 
         let channels = x.dims()[1];
         let [gamma, beta] = [&t.gamma, &t.beta].map(|v| v.clone().narrow(0, at, channels));
         let running = t.running.clone().slice([0..2, at..at + channels]);
-        let now = channel_stats(x.clone(), 0, x.dims()[1]);
+        let now = channel_stats(x.clone(), 0, x.dims()[1], plan.norm.by_sample);
         let applied = norm_rows(now, running, gamma.clone(), beta.clone(), plan.norm);
         norm_relu_train(x, gamma, beta, applied, plan.norm.frozen())
     };
@@ -259,6 +264,7 @@ pub(super) fn block_plan(input: usize, layers: usize, batch: Option<Renorm>, dro
         norm: Normalisation {
             epsilon: 1.1e-5,
             batch,
+            by_sample: false,
         },
         dropout,
         keep: true,
@@ -304,6 +310,32 @@ fn a_dense_block_is_its_composition() {
             ours,
             "made again"
         );
+    }
+}
+
+/// `plan` with each sample normalised by its own statistics.
+#[cfg(feature = "learn")]
+pub(super) fn by_sample(plan: BlockPlan) -> BlockPlan {
+    let norm = Normalisation {
+        batch: Some(Renorm::PLAIN),
+        by_sample: true,
+        ..plan.norm
+    };
+    BlockPlan { norm, ..plan }
+}
+
+#[test]
+#[cfg(feature = "learn")]
+fn a_dense_block_by_sample_is_its_composition() {
+    let plan = by_sample(block_plan(4, 3, None, true));
+    let ours = block_on(&Device::flex(), 3, plan, false);
+    let composed = block_on(&Device::flex(), 3, plan, true);
+    for ((a, b), name) in ours
+        .iter()
+        .zip(&composed)
+        .zip(["maps", "dx", "dgamma", "dbeta", "dw1", "dw3"])
+    {
+        close_to(a, b, 1e-5, name);
     }
 }
 

@@ -295,6 +295,7 @@ mod tests {
                     r_max: 1.2,
                     d_max: 0.05,
                 }),
+                by_sample: false,
             };
             let (rows, folded) = norm_rows(&stats, &running, &gamma, &beta, norm);
             let mut dx = vec![0.0; x.len()];

@@ -21,6 +21,8 @@ struct Dims {
     /// Units in a channel, and groups of output channels.
     tiles: usize,
     groups: usize,
+    /// Scales, and as many shifts: one a channel, or one a channel of each sample.
+    columns: usize,
 }
 
 #[cube(launch_unchecked)]
@@ -43,6 +45,8 @@ fn conv1_kernel<N: Size, L: Size>(
     let group = rest % dims.groups;
     let batch = rest / dims.groups;
 
+    let scale = batch * dims.cin % dims.columns;
+    let shift = dims.columns + scale;
     let mut sums = Array::<Vector<f32, N>>::new(run * outs);
     for ci in 0..dims.cin {
         let channel = (batch * dims.channels + dims.from + ci) * dims.n;
@@ -52,7 +56,7 @@ fn conv1_kernel<N: Size, L: Size>(
             // Beyond the end the last vector is read again and never written.
             let mut value = x[channel + min(first + i, dims.n - 1)];
             if norm {
-                value = value * Vector::new(folded[ci]) + Vector::new(folded[dims.cin + ci]);
+                value = value * Vector::new(folded[scale + ci]) + Vector::new(folded[shift + ci]);
                 value = max(value, Vector::new(0.0f32));
             }
             column[i] = value;
@@ -110,7 +114,8 @@ pub(super) fn conv1(x: &CubeTensor, from: usize, folded: Option<CubeTensor>, w: 
         vectors: run, outs, ..
     } = Tiles::get();
     let (tiles, groups) = (n.div_ceil(run), cout.div_ceil(outs));
-    let dims = |units: usize| DimsLaunch::new(units, cin, from, channels, cout, n, tiles, groups);
+    let columns = folded.as_ref().map_or(cin, |f| f.meta.shape()[1]);
+    let dims = |units: usize| DimsLaunch::new(units, cin, from, channels, cout, n, tiles, groups, columns);
     let y = empty(x, [batch, cout, d, h, width]);
     let client = x.client.clone();
 

@@ -26,6 +26,8 @@ struct Dims {
     /// Channels of the output buffer, and the first that is written.
     channels: usize,
     at: usize,
+    /// Scales, and as many shifts: one a channel, or one a channel of each sample.
+    columns: usize,
 }
 
 /// Copies channels into a border of zeros, normalised and rectified on the way if asked: the convolution then has no
@@ -45,8 +47,8 @@ fn pad(x: &[f32], folded: &[f32], out: &mut [f32], dims: Dims, #[comptime] norm:
     if px >= 1 && px <= dims.w && py >= 1 && py <= dims.h && pz >= 1 && pz <= dims.d {
         value = x[((channel * dims.d + pz - 1) * dims.h + py - 1) * dims.w + px - 1];
         if norm {
-            let c = channel % dims.cin;
-            value = max(value * folded[c] + folded[dims.cin + c], 0.0f32);
+            let c = channel % dims.columns;
+            value = max(value * folded[c] + folded[dims.columns + c], 0.0f32);
         }
     }
     out[ABSOLUTE_POS] = value;
@@ -162,6 +164,7 @@ pub(super) fn conv3_into(
     let pitch = runs * run + LANES;
     let quads = cout.div_ceil(LANES).min(quads);
     let groups = cout.div_ceil(quads * LANES);
+    let columns = folded.as_ref().map_or(cin, |f| f.meta.shape()[1]);
     let dims = |units: usize| {
         DimsLaunch::new(
             units,
@@ -175,6 +178,7 @@ pub(super) fn conv3_into(
             groups,
             y.dims5()[1],
             at,
+            columns,
         )
     };
     let client = x.client.clone();

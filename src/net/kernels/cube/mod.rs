@@ -11,9 +11,7 @@ mod norm;
 mod up2;
 
 use super::{Kernels, Normalisation};
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::Slice;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 use launch::{Shaped, empty};
@@ -51,12 +49,17 @@ impl Kernels for CubeBackend {
         backward::conv1_dw(&into_contiguous(x), &into_contiguous(dy))
     }
 
-    fn norm_relu(x: FloatTensor<Self>, from: usize, folded: FloatTensor<Self>) -> FloatTensor<Self> {
-        norm::norm_relu(&into_contiguous(x), from, &into_contiguous(folded))
+    fn norm_relu(
+        x: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        folded: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        norm::norm_relu(&into_contiguous(x), from, count, &into_contiguous(folded))
     }
 
-    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize) -> FloatTensor<Self> {
-        norm::channel_stats(&into_contiguous(x), from, count)
+    fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self> {
+        norm::channel_stats(&into_contiguous(x), from, count, by_sample)
     }
 
     fn norm_rows(
@@ -79,8 +82,8 @@ impl Kernels for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [x, dy, rows, folded] = [x, dy, rows, folded].map(into_contiguous);
         let dx = empty(&x, x.dims5());
-        let totals = norm::backward(&dx, false, &x, &dy, (&rows, &folded), frozen);
-        (dx, first_two(totals))
+        let params = norm::backward(&dx, false, &x, &dy, (&rows, &folded), frozen);
+        (dx, params)
     }
 
     fn norm_relu_backward_into(
@@ -93,8 +96,8 @@ impl Kernels for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [grad, x, dy, rows, folded] = [grad, x, dy, rows, folded].map(into_contiguous);
         let grad = owned(grad);
-        let totals = norm::backward(&grad, true, &x, &dy, (&rows, &folded), frozen);
-        (grad, first_two(totals))
+        let params = norm::backward(&grad, true, &x, &dy, (&rows, &folded), frozen);
+        (grad, params)
     }
 
     fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -142,12 +145,6 @@ fn owned(tensor: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
     if tensor.can_mut() { tensor } else { tensor.copy() }
 }
 
-/// The first two rows of a matrix.
-fn first_two(rows: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
-    let columns = Slice::from(0..rows.meta.shape()[1] as isize);
-    CubeBackend::float_slice(rows, &[Slice::from(0..2), columns])
-}
-
 #[cfg(test)]
 mod tests {
     //! The kernels against those of the CPU backend, over odd sizes, on whatever adapter there is.
@@ -185,6 +182,7 @@ mod tests {
                 r_max: 2.0,
                 d_max: 0.5,
             }),
+            by_sample: false,
         }
     }
 
@@ -225,9 +223,10 @@ mod tests {
         #[test]
         fn steps_of_a_dense_layer_are_those_of_the_cpu(
             batch in 1_usize..3, room in 0_usize..5, cin in 1_usize..10, cout in 1_usize..10,
-            [d, h, w] in prop::array::uniform3(1_usize..12), seed in 0_usize..1000,
+            [d, h, w] in prop::array::uniform3(1_usize..12), seed in 0_usize..1000, by_sample: bool,
         ) {
-            let norm = |on: &Device| Tensor::<2>::from_data(values([2, cin], seed), on);
+            let columns = if by_sample { batch } else { 1 } * cin;
+            let norm = |on: &Device| Tensor::<2>::from_data(values([2, columns], seed), on);
             let total = room + cin + cout;
             let block = |on: &Device| Tensor::<5>::from_data(values([batch, total, d, h, w], seed + 2), on);
             agree("norm_relu_conv1", |on| {
@@ -238,6 +237,9 @@ mod tests {
                 let x = Tensor::<5>::from_data(values([batch, cin, d, h, w], seed + 4), on);
                 let w = Tensor::<5>::from_data(values([cout, cin, 3, 3, 3], seed + 5), on);
                 kernels::norm_relu_conv3_into(block(on), room, x, norm(on), w)
+            });
+            agree("channel_stats", |on| {
+                kernels::channel_stats(block(on), room, cin, by_sample).reshape([1, 1, 1, 2, columns])
             });
         }
     }
@@ -284,7 +286,7 @@ mod tests {
                     });
                     let norm = normalisation(frozen);
                     let running = Tensor::<2>::from_data(values([2, cin], seed + 5), &on).abs();
-                    let now = kernels::channel_stats(x.clone(), 0, x.dims()[1]);
+                    let now = kernels::channel_stats(x.clone(), 0, x.dims()[1], false);
                     let applied = kernels::norm_rows(now, running, gamma.clone(), beta.clone(), norm);
                     let y = kernels::norm_relu_train(x.clone(), gamma.clone(), beta.clone(), applied, frozen);
                     let g = five(y.dims(), seed + 6, &on);
@@ -320,14 +322,20 @@ mod tests {
     #[cfg(feature = "learn")]
     #[test]
     fn a_dense_block_is_that_of_the_cpu() {
-        use kernels::tests::{block_on, block_plan, close_to};
+        use kernels::tests::{block_on, block_plan, by_sample, close_to};
         let Some(gpu) = gpu() else { return };
-        for (samples, frozen, keep) in [(1, false, true), (2, false, false), (2, true, true)] {
+        for (samples, frozen, keep, own) in [
+            (1, false, true, false),
+            (2, false, false, false),
+            (2, true, true, false),
+            (3, false, true, true),
+        ] {
             let batch = normalisation(frozen).batch;
             let plan = kernels::BlockPlan {
                 keep,
                 ..block_plan(4, 3, batch, true)
             };
+            let plan = if own { by_sample(plan) } else { plan };
             let ours = block_on(gpu, samples, plan, false);
             let cpu = block_on(&Device::flex(), samples, plan, false);
             let names = ["maps", "dx", "dgamma", "dbeta", "dw1", "dw3", "statistics"];
@@ -345,7 +353,7 @@ mod tests {
             let x = Tensor::<5>::from_data(values([2, 3, 5, 6, 7], 3), on)
                 .mul_scalar(0.1)
                 .add_scalar(300.0);
-            let stats = kernels::channel_stats(x.clone(), 0, x.dims()[1]);
+            let stats = kernels::channel_stats(x.clone(), 0, x.dims()[1], false);
             // The variance alone, at its own scale.
             stats
                 .slice([1..2, 0..3])
@@ -473,7 +481,7 @@ mod timing {
             x.grad(&grads).unwrap()
         });
         time("statistics", 0.0, &|_| {
-            kernels::channel_stats(x60.clone(), 0, 60).reshape([1, 1, 1, 2, 60])
+            kernels::channel_stats(x60.clone(), 0, 60, false).reshape([1, 1, 1, 2, 60])
         });
     }
 }

@@ -19,6 +19,8 @@ struct Dims {
     voxels: usize,
     /// Chunks that a channel is cut into, over batch and voxels.
     chunks: usize,
+    /// Columns of statistics and of what is made of them: a channel each, or a channel of a sample each, samples slowest.
+    columns: usize,
 }
 
 /// `max(0, x * scale + shift)`; `folded` holds scales, then shifts.
@@ -30,10 +32,11 @@ fn norm_relu_kernel(x: &[f32], folded: &[f32], y: &mut [f32], dims: Dims) {
     let line = ABSOLUTE_POS / dims.voxels;
     let c = line % dims.channels;
     let at = (line / dims.channels * dims.total + dims.from + c) * dims.voxels + ABSOLUTE_POS % dims.voxels;
-    y[ABSOLUTE_POS] = max(x[at] * folded[c] + folded[dims.channels + c], 0.0f32);
+    let own = line % dims.columns;
+    y[ABSOLUTE_POS] = max(x[at] * folded[own] + folded[dims.columns + own], 0.0f32);
 }
 
-/// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a channel.
+/// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a column.
 #[cube(launch_unchecked)]
 fn rows_kernel(
     now: &[f32],
@@ -43,6 +46,7 @@ fn rows_kernel(
     rows: &mut [f32],
     folded: &mut [f32],
     n: usize,
+    channels: usize,
     epsilon: f32,
     share: f32,
     r_max: f32,
@@ -53,8 +57,9 @@ fn rows_kernel(
         terminate!();
     }
     let c = ABSOLUTE_POS;
-    let old_mean = running[c];
-    let old_variance = running[n + c];
+    let channel = c % channels;
+    let old_mean = running[channel];
+    let old_variance = running[channels + channel];
     let old_rstd = 1.0f32 / (old_variance + epsilon).sqrt();
     let mut mean = old_mean;
     let mut rstd = old_rstd;
@@ -77,12 +82,12 @@ fn rows_kernel(
     rows[3 * n + c] = d;
     rows[4 * n + c] = next_mean;
     rows[5 * n + c] = next_variance;
-    let scale = rstd * r * gamma[c];
+    let scale = rstd * r * gamma[channel];
     folded[c] = scale;
-    folded[n + c] = beta[c] + gamma[c] * d - mean * scale;
+    folded[n + c] = beta[channel] + gamma[channel] * d - mean * scale;
 }
 
-/// Sums over a chunk of a channel's voxels of their distances from its first voxel, and of the squares. `part` is
+/// Sums over a chunk of a channel's voxels of their distances from the column's first voxel, and of the squares. `part` is
 /// `[chunk, 2, channel]`.
 #[cube(launch_unchecked)]
 fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
@@ -94,8 +99,9 @@ fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
     let index = ABSOLUTE_POS / n;
     let per_sample = dims.chunks / dims.batch;
     let first = index % per_sample * chunk;
-    let from = (index / per_sample * dims.total + dims.from + c) * dims.voxels;
-    let centre = x[(dims.from + c) * dims.voxels];
+    let line = index / per_sample * n + c;
+    let from = (line / n * dims.total + dims.from + c) * dims.voxels;
+    let centre = x[first_of(line % dims.columns, &dims)];
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
     for i in first..min(first + chunk, dims.voxels) {
@@ -107,23 +113,38 @@ fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
     part[index * 2 * n + n + c] = s1;
 }
 
-/// Sums the chunks of [`spread`]: mean and biased variance, `[2, channel]`.
+/// Where a column's first voxel is.
+#[cube]
+fn first_of(column: usize, dims: &Dims) -> usize {
+    let sample = column / dims.channels;
+    (sample * dims.total + dims.from + column % dims.channels) * dims.voxels
+}
+
+/// Values that a column's statistics are taken of.
+#[cube]
+fn count_of(dims: &Dims) -> f32 {
+    f32::cast_from(dims.batch * dims.voxels / (dims.columns / dims.channels))
+}
+
+/// Sums the chunks of [`spread`]: mean and biased variance, `[2, column]`.
 #[cube(launch_unchecked)]
 fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.channels {
+    if ABSOLUTE_POS >= dims.columns {
         terminate!();
     }
-    let (c, n) = (ABSOLUTE_POS, dims.channels);
-    let count = f32::cast_from(dims.batch * dims.voxels);
+    let (column, n) = (ABSOLUTE_POS, dims.channels);
+    let (group, c) = (column / n, column % n);
+    let chunks = dims.chunks / (dims.columns / n);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
-    for index in 0..dims.chunks {
+    for index in group * chunks..(group + 1) * chunks {
         s0 += part[index * 2 * n + c];
         s1 += part[index * 2 * n + n + c];
     }
+    let count = count_of(&dims);
     let shift = s0 / count;
-    out[c] = x[(dims.from + c) * dims.voxels] + shift;
-    out[n + c] = max(s1 / count - shift * shift, 0.0f32);
+    out[column] = x[first_of(column, &dims)] + shift;
+    out[dims.columns + column] = max(s1 / count - shift * shift, 0.0f32);
 }
 
 /// What passes the ReLU of `dy`: the gradient at its input.
@@ -155,8 +176,9 @@ fn sums(
     let first = index % per_sample * chunk;
     let from = (sample * dims.total + c) * dims.voxels;
     let gradient = (sample * n + c) * dims.voxels;
-    let (mean, rstd) = (rows[c], rows[n + c]);
-    let (scale, shift) = (folded[c], folded[n + c]);
+    let (own, columns) = ((sample * n + c) % dims.columns, dims.columns);
+    let (mean, rstd) = (rows[own], rows[columns + own]);
+    let (scale, shift) = (folded[own], folded[columns + own]);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
     for i in first..min(first + chunk, dims.voxels) {
@@ -168,23 +190,42 @@ fn sums(
     part[index * 2 * n + n + c] = s1;
 }
 
-/// Sums the chunks of [`sums`], and makes of the sums the gradients of gamma and beta. `out` is `[3, channel]`: those
-/// two (that of beta is s0), s1.
+/// Sums the chunks of [`sums`]: s0 and s1, `[2, column]`.
 #[cube(launch_unchecked)]
-fn finish(part: &[f32], rows: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.channels {
+fn finish(part: &[f32], out: &mut [f32], dims: Dims) {
+    if ABSOLUTE_POS >= dims.columns {
         terminate!();
     }
-    let (c, n) = (ABSOLUTE_POS, dims.channels);
+    let (column, n) = (ABSOLUTE_POS, dims.channels);
+    let (group, c) = (column / n, column % n);
+    let chunks = dims.chunks / (dims.columns / n);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
-    for index in 0..dims.chunks {
+    for index in group * chunks..(group + 1) * chunks {
         s0 += part[index * 2 * n + c];
         s1 += part[index * 2 * n + n + c];
     }
-    out[c] = s1 * rows[2 * n + c] + s0 * rows[3 * n + c];
-    out[n + c] = s0;
-    out[2 * n + c] = s1;
+    out[column] = s0;
+    out[dims.columns + column] = s1;
+}
+
+/// What the sums of [`finish`] come to: the gradients of gamma and beta, `[2, channel]`.
+#[cube(launch_unchecked)]
+fn affine(totals: &[f32], rows: &[f32], out: &mut [f32], dims: Dims) {
+    if ABSOLUTE_POS >= dims.channels {
+        terminate!();
+    }
+    let (c, n, columns) = (ABSOLUTE_POS, dims.channels, dims.columns);
+    let mut gamma = 0.0f32;
+    let mut beta = 0.0f32;
+    for group in 0..columns / n {
+        let own = group * n + c;
+        let s0 = totals[own];
+        gamma += totals[columns + own] * rows[2 * columns + own] + s0 * rows[3 * columns + own];
+        beta += s0;
+    }
+    out[c] = gamma;
+    out[n + c] = beta;
 }
 
 /// Gradient with respect to `x`, whose channels beyond the gradient's are left alone; mean and deviation are
@@ -208,12 +249,12 @@ fn dx_kernel(
     let line = ABSOLUTE_POS / dims.voxels;
     let c = line % n;
     let at = (line / n * dims.total + c) * dims.voxels + ABSOLUTE_POS % dims.voxels;
-    let (v, scale) = (x[at], folded[c]);
-    let mut g = passed(v, dy[ABSOLUTE_POS], scale, folded[n + c]);
+    let (own, columns) = (line % dims.columns, dims.columns);
+    let (v, scale) = (x[at], folded[own]);
+    let mut g = passed(v, dy[ABSOLUTE_POS], scale, folded[columns + own]);
     if !frozen {
-        let count = f32::cast_from(dims.batch * dims.voxels);
-        let centred = (v - rows[c]) * rows[n + c];
-        g -= (totals[n + c] + centred * totals[2 * n + c]) / count;
+        let centred = (v - rows[own]) * rows[columns + own];
+        g -= (totals[own] + centred * totals[columns + own]) / count_of(&dims);
     }
     if add {
         dx[at] += g * scale;
@@ -230,10 +271,12 @@ struct Window {
     from: usize,
     total: usize,
     voxels: usize,
+    columns: usize,
 }
 
 impl Window {
-    fn new(x: &CubeTensor, from: usize, channels: usize) -> Self {
+    /// With as many columns as `folded`, `[2, column]`, has.
+    fn new(x: &CubeTensor, from: usize, channels: usize, columns: usize) -> Self {
         let [batch, total, d, h, w] = x.dims5();
         Self {
             batch,
@@ -241,6 +284,7 @@ impl Window {
             from,
             total,
             voxels: d * h * w,
+            columns,
         }
     }
 
@@ -257,14 +301,15 @@ impl Window {
             self.total,
             self.voxels,
             self.chunks(),
+            self.columns,
         )
     }
 }
 
-/// `max(0, x * scale + shift)` of the channels from `from` on.
-pub(super) fn norm_relu(x: &CubeTensor, from: usize, folded: &CubeTensor) -> CubeTensor {
+/// `max(0, x * scale + shift)` of `channels` channels from `from` on.
+pub(super) fn norm_relu(x: &CubeTensor, from: usize, channels: usize, folded: &CubeTensor) -> CubeTensor {
     let [batch, _, d, h, w] = x.dims5();
-    let window = Window::new(x, from, folded.meta.shape()[1]);
+    let window = Window::new(x, from, channels, folded.meta.shape()[1]);
     let y = empty(x, [batch, window.channels, d, h, w]);
     let units = batch * window.channels * window.voxels;
     let client = x.client.clone();
@@ -284,12 +329,13 @@ pub(super) fn norm_relu(x: &CubeTensor, from: usize, folded: &CubeTensor) -> Cub
     y
 }
 
-/// Mean and biased variance of the channels from `from` on.
-pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize) -> CubeTensor {
-    let window = Window::new(x, from, channels);
+/// Mean and biased variance of the channels from `from` on, over the batch or of each sample.
+pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize, by_sample: bool) -> CubeTensor {
+    let columns = if by_sample { x.dims5()[0] } else { 1 } * channels;
+    let window = Window::new(x, from, channels, columns);
     let client = x.client.clone();
     let part = empty(x, [window.chunks(), 2, channels]);
-    let out = empty(x, [2, channels]);
+    let out = empty(x, [2, columns]);
     let units = window.chunks() * channels;
     let (count, dim) = grid(&client, units);
     // Safety: as above.
@@ -304,7 +350,7 @@ pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize) -> Cub
             CHUNK,
         );
     }
-    let (count, dim) = grid(&client, channels);
+    let (count, dim) = grid(&client, columns);
     // Safety: as above.
     unsafe {
         statistics::launch_unchecked(
@@ -314,7 +360,7 @@ pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize) -> Cub
             buffer(x),
             buffer(&part),
             buffer(&out),
-            window.dims(channels),
+            window.dims(columns),
         );
     }
     out
@@ -328,7 +374,12 @@ pub(super) fn norm_rows(
     beta: &CubeTensor,
     norm: Normalisation,
 ) -> (CubeTensor, CubeTensor) {
-    let n = gamma.meta.shape()[0];
+    let channels = gamma.meta.shape()[0];
+    let n = if norm.frozen() {
+        channels
+    } else {
+        now.meta.shape()[1]
+    };
     let (rows, folded) = (empty(gamma, [6, n]), empty(gamma, [2, n]));
     let [share, r_max, d_max] = norm
         .batch
@@ -354,6 +405,7 @@ pub(super) fn norm_rows(
             buffer(&rows),
             buffer(&folded),
             n,
+            channels,
             norm.epsilon as f32,
             share,
             r_max,
@@ -365,7 +417,7 @@ pub(super) fn norm_rows(
 }
 
 /// Gradients of normalisation and ReLU of the first channels of `x`, as many as `dy` has: with respect to `x`, written
-/// to or added to those of `dx`, and `[3, channel]` for gamma and beta (and a sum).
+/// to or added to those of `dx`, and `[2, channel]` for gamma and beta.
 pub(super) fn backward(
     dx: &CubeTensor,
     add: bool,
@@ -375,7 +427,8 @@ pub(super) fn backward(
     frozen: bool,
 ) -> CubeTensor {
     let channels = dy.dims5()[1];
-    let window = Window::new(x, 0, channels);
+    let columns = folded.meta.shape()[1];
+    let window = Window::new(x, 0, channels, columns);
     let client = x.client.clone();
     let part = empty(x, [window.chunks(), 2, channels]);
     let units = window.chunks() * channels;
@@ -395,8 +448,8 @@ pub(super) fn backward(
             CHUNK,
         );
     }
-    let totals = empty(x, [3, channels]);
-    let (count, dim) = grid(&client, channels);
+    let totals = empty(x, [2, columns]);
+    let (count, dim) = grid(&client, columns);
     // Safety: as above.
     unsafe {
         finish::launch_unchecked(
@@ -404,8 +457,21 @@ pub(super) fn backward(
             count,
             dim,
             buffer(&part),
-            buffer(rows),
             buffer(&totals),
+            window.dims(columns),
+        );
+    }
+    let params = empty(x, [2, channels]);
+    let (count, dim) = grid(&client, channels);
+    // Safety: as above.
+    unsafe {
+        affine::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(&totals),
+            buffer(rows),
+            buffer(&params),
             window.dims(channels),
         );
     }
@@ -428,5 +494,5 @@ pub(super) fn backward(
             add,
         );
     }
-    totals
+    params
 }
