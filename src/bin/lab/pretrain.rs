@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::card::{Card, Training};
 use crate::interrupt::{self, Interrupted};
-use crate::native::{at, read, write};
+use crate::native::{DeviceChoice, Native, at, read, write};
 use equipoise::learn::ahead::Ahead;
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::material::{Fold, Material};
@@ -48,6 +48,12 @@ pub(crate) struct Args {
     /// Steps between looks at the held-out patches.
     #[arg(long, default_value_t = 50)]
     watch_every: u64,
+    /// Where the network is trained and watched.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Threads that make patches ahead.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
     /// Name of the model on its card.
     #[arg(long, default_value = "browser")]
     name: String,
@@ -56,10 +62,18 @@ pub(crate) struct Args {
 /// Steps the smoothed loss is a mean over, and the training DSC is counted over.
 const SMOOTH: usize = 50;
 
+/// Steps between lines on the screen, and on a GPU between looks at what the network answers to its training patches.
+const TELL: u64 = 10;
+
 pub(crate) fn run(args: &Args) -> Outcome {
     std::fs::create_dir_all(&args.out).map_err(at(&args.out))?;
-    let device = burn::tensor::Device::flex();
-    let mut trainer = open(args, &device)?;
+    let native = Native::open(args.device)?;
+    eprintln!("training on {}", native.describe());
+    let device = native.0.device();
+    let mut trainer = open(args, device)?.with_counts_every(match args.device {
+        DeviceChoice::Cpu => 1,
+        DeviceChoice::Gpu => TELL,
+    });
     let config = trainer.config().clone();
     let fold = Fold {
         held_out: args.hold_out,
@@ -75,7 +89,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         fold,
         config.seed,
     )?);
-    let mut patches = Ahead::start(&sampler, trainer.next_patch(), 1, 3);
+    let threads = args.threads.max(1);
+    let depth = (2 * config.batch).div_ceil(threads);
+    let mut patches = Ahead::start(&sampler, trainer.next_patch(), threads, depth);
     let mut log = Log::open(&args.out.join("log.csv"), trainer.steps())?;
     let files = Files {
         out: args.out.clone(),
@@ -83,26 +99,24 @@ pub(crate) fn run(args: &Args) -> Outcome {
         held_out: args.hold_out,
         labelled,
     };
-    let start = Instant::now();
-    let first = trainer.steps();
+    let mut pace = Pace::new(trainer.steps(), config.batch);
     interrupt::listen()?;
     let mut saved = Instant::now();
     let budget = args.minutes.map(|m| Duration::from_secs_f64(m * 60.0));
     while trainer.steps() < config.steps {
-        let batch: Vec<Patch> = patches.by_ref().take(config.batch).collect::<Result<_, _>>()?;
+        let batch: Vec<Patch> =
+            pace.waiting(|| patches.by_ref().take(config.batch).collect::<Result<_, _>>())?;
         let report = trainer.step(&batch)?;
-        let over = budget.is_some_and(|b| start.elapsed() >= b);
+        let over = budget.is_some_and(|b| pace.start.elapsed() >= b);
         let asked = interrupt::asked();
         let last = over || asked || report.step == config.steps;
         let score = if report.step % args.watch_every == 0 || last {
-            watch.score(&trainer.averaged(), &device)
+            watch.score(&trainer.averaged(), device)
         } else {
             None
         };
         log.add(&report, score)?;
-        if report.step % 10 == 0 || score.is_some() {
-            let per_step = start.elapsed().as_secs_f64() / (report.step - first) as f64;
-            let left = (config.steps - report.step) as f64 * per_step / 60.0;
+        if report.step % TELL == 0 || score.is_some() {
             let watched = score.map_or(String::new(), |s| {
                 format!(
                     "  held-out DSC {} PPV {} TPR {}",
@@ -112,11 +126,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 )
             });
             eprintln!(
-                "step {}/{}  loss {:.3}  DSC {}  {per_step:.2} s/step  {left:.0} min left{watched}",
+                "step {}/{}  loss {:.3}  DSC {}  {}{watched}",
                 report.step,
                 config.steps,
                 log.smoothed(),
                 word(log.training().dsc()),
+                pace.words(report.step, config.steps),
             );
         }
         if last || saved.elapsed().as_secs_f64() >= args.checkpoint_minutes * 60.0 {
@@ -141,6 +156,48 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// How fast a run is, and what it waits for.
+struct Pace {
+    start: Instant,
+    first: u64,
+    batch: usize,
+    waited: Duration,
+}
+
+impl Pace {
+    /// Of a run that goes on after `first` steps.
+    fn new(first: u64, batch: usize) -> Self {
+        Self {
+            start: Instant::now(),
+            first,
+            batch,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Does something that waits for patches.
+    fn waiting<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+        let from = Instant::now();
+        let got = wait();
+        self.waited += from.elapsed();
+        got
+    }
+
+    /// The pace up to a step of so many, and what is left at it.
+    fn words(&self, step: u64, steps: u64) -> String {
+        let elapsed = self.start.elapsed().as_secs_f64();
+        let per_step = elapsed / step.saturating_sub(self.first).max(1) as f64;
+        let patches = if self.batch > 1 {
+            format!(" ({:.2} patches/s)", self.batch as f64 / per_step)
+        } else {
+            String::new()
+        };
+        let waited = 100.0 * self.waited.as_secs_f64() / elapsed;
+        let left = steps.saturating_sub(step) as f64 * per_step / 60.0;
+        format!("{per_step:.2} s/step{patches}  waiting for patches {waited:.0} %  {left:.0} min left")
+    }
 }
 
 /// A score in words.
@@ -219,7 +276,7 @@ impl Files {
         )?;
         write(
             &self.out.join("checkpoint.bin"),
-            &trainer.checkpoint()?.to_bytes()?,
+            &trainer.checkpoint().to_bytes()?,
         )?;
         Ok(())
     }
@@ -229,7 +286,7 @@ impl Files {
 struct Log {
     file: std::fs::File,
     recent: VecDeque<f32>,
-    answers: VecDeque<Counts>,
+    answers: VecDeque<Option<Counts>>,
     losses: Vec<(f64, f64)>,
     scores: Vec<(f64, f64)>,
 }
@@ -293,9 +350,9 @@ impl Log {
         )
     }
 
-    /// What the network answered to the last patches it was trained on.
+    /// What the network answered to the last patches it was trained on, as far as that was read.
     fn training(&self) -> Counts {
-        self.answers.iter().copied().sum()
+        self.answers.iter().copied().flatten().sum()
     }
 
     /// Mean loss of the last steps.

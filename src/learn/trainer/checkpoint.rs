@@ -1,25 +1,18 @@
 //! A training run frozen between two steps.
 
 use super::TrainConfig;
-use crate::net::DenseNet;
-use burn::module::Module;
-use burn::optim::ModuleOptimizer;
-use burn::store::ModuleRecord;
-use burn::tensor::Bytes;
+use super::host::State;
 use serde::{Deserialize, Serialize};
 
 /// Why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// burn refuses its own record.
-    #[error("the checkpoint's {part} cannot be used: {reason}")]
-    Record {
-        /// Weights or optimiser.
-        part: &'static str,
-        /// burn's reason.
-        reason: String,
-    },
+    /// An earlier version of this program wrote it.
+    #[error(
+        "the checkpoint is of an earlier version, which is not read any more; start from the run's weights instead"
+    )]
+    Old,
     /// The file ends early or is something else.
     #[error("the checkpoint is damaged: {0}")]
     Damaged(&'static str),
@@ -37,73 +30,24 @@ pub struct Checkpoint {
     pub config: TrainConfig,
     /// Steps done.
     pub step: u64,
-    pub(super) average: Vec<Vec<f32>>,
-    weights: Vec<u8>,
-    optimiser: Vec<u8>,
+    pub(super) state: State,
 }
 
+/// What stands before the numbers: weights, average, mean gradients, mean squared gradients.
 #[derive(Serialize, Deserialize)]
 struct Header {
     config: TrainConfig,
     step: u64,
-    average: Vec<usize>,
-    weights: usize,
-    optimiser: usize,
+    /// Length of each tensor, the same in all four parts.
+    lengths: Vec<usize>,
 }
 
-const MAGIC: &[u8; 8] = b"EQPCKPT1";
+const MAGIC: &[u8; 8] = b"EQPCKPT2";
+
+/// With burn's own records, up to version 1.
+const OLD: &[u8; 8] = b"EQPCKPT1";
 
 impl Checkpoint {
-    pub(super) fn take(
-        config: &TrainConfig,
-        step: u64,
-        net: &DenseNet,
-        optimiser: &ModuleOptimizer,
-        average: &[Vec<f32>],
-    ) -> Result<Self, CheckpointError> {
-        let failed = |part| {
-            move |e: burn::store::RecordError| CheckpointError::Record {
-                part,
-                reason: e.to_string(),
-            }
-        };
-        let weights = net
-            .clone()
-            .into_record()
-            .into_bytes()
-            .map_err(failed("weights"))?
-            .to_vec();
-        let optimiser = optimiser.into_bytes().map_err(failed("optimiser"))?.to_vec();
-        Ok(Self {
-            config: config.clone(),
-            step,
-            average: average.to_vec(),
-            weights,
-            optimiser,
-        })
-    }
-
-    pub(super) fn restore_network(&self, net: DenseNet) -> Result<DenseNet, CheckpointError> {
-        let failed = |e: burn::store::RecordError| CheckpointError::Record {
-            part: "weights",
-            reason: e.to_string(),
-        };
-        let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(self.weights.clone())).map_err(failed)?;
-        net.try_load_record(record).map_err(failed)
-    }
-
-    pub(super) fn restore_optimiser(
-        &self,
-        optimiser: ModuleOptimizer,
-    ) -> Result<ModuleOptimizer, CheckpointError> {
-        optimiser
-            .from_bytes(Bytes::from_bytes_vec(self.optimiser.clone()))
-            .map_err(|e| CheckpointError::Record {
-                part: "optimiser",
-                reason: e.to_string(),
-            })
-    }
-
     /// The checkpoint as one file.
     ///
     /// # Errors
@@ -112,24 +56,24 @@ impl Checkpoint {
         let header = serde_json::to_vec(&Header {
             config: self.config.clone(),
             step: self.step,
-            average: self.average.iter().map(Vec::len).collect(),
-            weights: self.weights.len(),
-            optimiser: self.optimiser.len(),
+            lengths: self.state.values.iter().map(Vec::len).collect(),
         })?;
         let mut out = MAGIC.to_vec();
         out.extend((header.len() as u64).to_le_bytes());
         out.extend(header);
-        out.extend(self.average.iter().flatten().flat_map(|v| v.to_le_bytes()));
-        out.extend(&self.weights);
-        out.extend(&self.optimiser);
+        let values = self.state.parts().into_iter().flatten().flatten();
+        out.extend(values.flat_map(|v| v.to_le_bytes()));
         Ok(out)
     }
 
     /// Reads a file written by [`Checkpoint::to_bytes`].
     ///
     /// # Errors
-    /// [`CheckpointError`] if the file is something else or ends early.
+    /// [`CheckpointError`] if the file is something else, of an earlier version, or of another length than it says.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        if bytes.starts_with(OLD) {
+            return Err(CheckpointError::Old);
+        }
         let mut rest = bytes
             .strip_prefix(MAGIC.as_slice())
             .ok_or(CheckpointError::Damaged("it is no checkpoint"))?;
@@ -137,24 +81,33 @@ impl Checkpoint {
         let length =
             usize::try_from(length).map_err(|_| CheckpointError::Damaged("its header is too long"))?;
         let header: Header = serde_json::from_slice(take(&mut rest, length)?)?;
-        let mut average = Vec::new();
-        for count in header.average {
-            let count = count
-                .checked_mul(4)
-                .ok_or(CheckpointError::Damaged("a length is too large"))?;
-            let values = take(&mut rest, count)?.as_chunks::<4>().0;
-            average.push(values.iter().map(|b| f32::from_le_bytes(*b)).collect());
+        let mut part = || -> Result<Vec<Vec<f32>>, CheckpointError> {
+            let lengths = header.lengths.iter();
+            lengths.map(|length| numbers(&mut rest, *length)).collect()
+        };
+        let state = State {
+            values: part()?,
+            average: part()?,
+            first: part()?,
+            second: part()?,
+        };
+        if !rest.is_empty() {
+            return Err(CheckpointError::Damaged("it is longer than it says"));
         }
-        let weights = take(&mut rest, header.weights)?.to_vec();
-        let optimiser = take(&mut rest, header.optimiser)?.to_vec();
         Ok(Self {
             config: header.config,
             step: header.step,
-            average,
-            weights,
-            optimiser,
+            state,
         })
     }
+}
+
+fn numbers(rest: &mut &[u8], count: usize) -> Result<Vec<f32>, CheckpointError> {
+    let bytes = count
+        .checked_mul(4)
+        .ok_or(CheckpointError::Damaged("a length is too large"))?;
+    let values = take(rest, bytes)?.as_chunks::<4>().0;
+    Ok(values.iter().map(|b| f32::from_le_bytes(*b)).collect())
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Result<&'a [u8], CheckpointError> {

@@ -3,10 +3,10 @@
 //! Free of files and user interface: the caller feeds patches and decides when to save.
 
 mod adamw;
-mod average;
 mod checkpoint;
 mod config;
 mod flat;
+mod host;
 mod recipe;
 mod snapshot;
 mod tuner;
@@ -20,11 +20,10 @@ pub use watch::{Counts, Watch};
 use crate::learn::augment::patch::Patch;
 use crate::loss::{Loss, cross_entropy};
 use crate::net::{ConfigError, DenseNet};
-use average::Average;
-use burn::grad_clipping::GradientClippingConfig;
 use burn::module::Module;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor, TensorData, Transaction};
+use host::{Gathered, Now, Rule, State};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +46,9 @@ pub enum TrainError {
     /// A checkpoint could not be taken up.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The device did not answer.
+    #[error("the device failed: {0}")]
+    Device(String),
 }
 
 /// What one step did.
@@ -56,8 +58,9 @@ pub struct StepReport {
     pub step: u64,
     /// Loss of the step's patches.
     pub loss: f32,
-    /// What the network answered to the step's patches, before the step.
-    pub counts: Counts,
+    /// What the network answered to the step's patches, before the step; only in the steps of
+    /// [`Trainer::with_counts_every`].
+    pub counts: Option<Counts>,
     /// Learning rate used.
     pub learning_rate: f64,
 }
@@ -66,9 +69,9 @@ pub struct StepReport {
 pub struct Trainer {
     config: TrainConfig,
     net: DenseNet,
-    optimiser: ModuleOptimizer,
-    average: Average,
+    state: State,
     step: u64,
+    counts_every: u64,
     device: Device,
 }
 
@@ -81,7 +84,7 @@ impl Trainer {
         config.validate()?;
         let device = device.clone().autodiff();
         let net = DenseNet::new(&config.net, config.seed, &device)?;
-        Ok(Self::start(config, net, device))
+        Self::start(config, net, device)
     }
 
     /// Starts from the weights of a trained network that lives on `device` (without autodiff).
@@ -92,20 +95,18 @@ impl Trainer {
         config.validate()?;
         let device = device.clone().autodiff();
         let net = net.to_device(&device).train();
-        Ok(Self::start(config, net, device))
+        Self::start(config, net, device)
     }
 
-    fn start(config: TrainConfig, net: DenseNet, device: Device) -> Self {
-        let average = Average::of(&net);
-        let optimiser = optimiser(&config);
-        Self {
+    fn start(config: TrainConfig, net: DenseNet, device: Device) -> Result<Self, TrainError> {
+        Ok(Self {
+            state: State::of(&net)?,
             config,
             net,
-            optimiser,
-            average,
             step: 0,
+            counts_every: 1,
             device,
-        }
+        })
     }
 
     /// Goes on where a checkpoint was taken.
@@ -113,26 +114,33 @@ impl Trainer {
     /// # Errors
     /// [`TrainError`] if the checkpoint does not fit its own configuration.
     pub fn resume(checkpoint: Checkpoint, device: &Device) -> Result<Self, TrainError> {
-        let mut trainer = Self::new(checkpoint.config.clone(), device)?;
-        trainer.net = checkpoint.restore_network(trainer.net)?;
-        trainer.optimiser = checkpoint.restore_optimiser(trainer.optimiser)?;
-        trainer.average = Average::from_values(&trainer.net, checkpoint.average)?;
+        let mut trainer = Self::new(checkpoint.config, device)?;
+        if !trainer.state.fits(&checkpoint.state) {
+            return Err(CheckpointError::Shape.into());
+        }
+        trainer.state = checkpoint.state;
         trainer.step = checkpoint.step;
+        trainer.restore();
         Ok(trainer)
     }
 
     /// Everything needed to go on later.
-    ///
-    /// # Errors
-    /// [`CheckpointError`] if the weights cannot be packed.
-    pub fn checkpoint(&self) -> Result<Checkpoint, CheckpointError> {
-        Checkpoint::take(
-            &self.config,
-            self.step,
-            &self.net,
-            &self.optimiser,
-            self.average.values(),
-        )
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            config: self.config.clone(),
+            step: self.step,
+            state: self.state.clone(),
+        }
+    }
+
+    /// Reads what the network answers in every `steps`-th step only; in every step unless told. On a GPU that is megabytes.
+    #[must_use]
+    pub fn with_counts_every(self, steps: u64) -> Self {
+        Self {
+            counts_every: steps.max(1),
+            ..self
+        }
     }
 
     /// The configuration.
@@ -160,8 +168,8 @@ impl Trainer {
     pub fn step(&mut self, patches: &[Patch]) -> Result<StepReport, TrainError> {
         let (images, labels) = self.tensors(patches);
         let logits = self.net.forward(images, self.config.mode(self.step));
-        let answers = logits.clone().without_autodiff().into_data();
-        let answers: Vec<f32> = answers.try_to_vec().unwrap_or_default();
+        let counted = (self.step + 1).is_multiple_of(self.counts_every);
+        let answers = counted.then(|| logits.clone().without_autodiff());
         let (logits, labels) = if patches.iter().any(Patch::has_unknown) {
             without_unknown(logits, labels)
         } else {
@@ -173,24 +181,37 @@ impl Trainer {
             lesion_weight: self.config.lesion_weight_at(self.step),
         }
         .forward(logits, labels);
-        let value = loss.clone().without_autodiff().into_scalar::<f32>();
-        if !value.is_finite() {
+        // All of it is read at once, so that the device is waited for once.
+        let mut transaction = Transaction::default().register(loss.clone().without_autodiff());
+        if let Some(answers) = answers {
+            transaction = transaction.register(answers);
+        }
+        let grads = GradientsParams::from_grads(loss.backward(), &self.net);
+        let Gathered { transaction, learned } = Gathered::new(transaction, &self.net, grads);
+        let mut read = host::read(transaction)?.into_iter();
+        let loss = read.next().and_then(|v| v.first().copied()).unwrap_or(f32::NAN);
+        if !loss.is_finite() {
+            // The forward pass has moved the running statistics.
+            self.restore();
             return Err(TrainError::Diverged {
                 step: self.step,
-                loss: value,
+                loss,
             });
         }
-        let counts = patches.iter().flat_map(|p| p.label.iter().copied());
-        let counts = Counts::of_logits(&answers, &counts.collect::<Vec<_>>());
-        let grads = GradientsParams::from_grads(loss.backward(), &self.net);
+        let answers = if counted { read.next() } else { None };
         let learning_rate = self.config.learning_rate_at(self.step);
-        self.net = self.optimiser.step(learning_rate, self.net.clone(), grads);
-        self.average.add(&self.net, self.config.average_weight(self.step));
+        let now = Now {
+            time: self.step + 1,
+            learning_rate,
+            keep: self.config.average_weight(self.step),
+        };
+        Rule::of(&self.config).step(&mut self.state, read.collect(), &learned, now);
+        self.write(|at| learned.get(at).is_some_and(|learned| *learned));
         self.step += 1;
         Ok(StepReport {
             step: self.step,
-            loss: value,
-            counts,
+            loss,
+            counts: answers.map(|answers| count(&answers, patches)),
             learning_rate,
         })
     }
@@ -198,24 +219,47 @@ impl Trainer {
     /// The averaged network for inference, without autodiff.
     #[must_use]
     pub fn averaged(&self) -> DenseNet {
-        self.average.apply(self.net.valid())
+        host::write(self.net.valid(), &self.state.average, |_| true, &self.device)
+    }
+
+    /// Brings all that the host knows to the device.
+    fn restore(&mut self) {
+        self.write(|_| true);
+    }
+
+    fn write(&mut self, which: impl Fn(usize) -> bool) {
+        self.net = host::write(self.net.clone(), &self.state.values, which, &self.device);
     }
 
     fn tensors(&self, patches: &[Patch]) -> (Tensor<5>, Tensor<5>) {
-        let channels = self.config.net.in_channels;
-        let tensor = |values: &dyn Fn(&Patch) -> Vec<f32>, channels: usize| {
-            let side = patches.first().map_or(0, |p| p.side);
-            let all: Vec<f32> = patches.iter().flat_map(values).collect();
+        let side = patches.first().map_or(0, |p| p.side);
+        let tensor = |values: fn(&Patch) -> &[f32], channels: usize| {
+            let mut all = Vec::with_capacity(patches.len() * channels * side.pow(3));
+            for patch in patches {
+                all.extend_from_slice(values(patch));
+            }
             Tensor::from_data(
                 TensorData::new(all, [patches.len(), channels, side, side, side]),
                 &self.device,
             )
         };
         (
-            tensor(&|p| p.image.clone(), channels),
-            tensor(&|p| p.label.clone(), 1),
+            tensor(|p| &p.image, self.config.net.in_channels),
+            tensor(|p| &p.label, 1),
         )
     }
+}
+
+/// What the logits of a batch are worth.
+fn count(logits: &[f32], patches: &[Patch]) -> Counts {
+    let mut rest = logits;
+    let mut counts = Counts::default();
+    for patch in patches {
+        let (own, others) = rest.split_at(patch.label.len().min(rest.len()));
+        counts = counts + Counts::of_logits(own, &patch.label);
+        rest = others;
+    }
+    counts
 }
 
 /// A logit so low that its voxel counts nowhere: its probability, its cross-entropy and their slopes are below 1e-13.
@@ -247,15 +291,6 @@ impl Guarded<'_> {
             loss
         }
     }
-}
-
-fn optimiser(config: &TrainConfig) -> ModuleOptimizer {
-    AdamWConfig::new()
-        .with_beta_2(config.beta_2)
-        .with_epsilon(config.epsilon)
-        .with_weight_decay(config.weight_decay)
-        .with_grad_clipping(Some(GradientClippingConfig::Norm(config.clip)))
-        .init()
 }
 
 #[cfg(test)]
@@ -370,26 +405,75 @@ mod tests {
         let expected = run(&mut straight, 14);
         let mut first = Trainer::new(config, &device).unwrap();
         let mut found = run(&mut first, 6);
-        let bytes = first.checkpoint().unwrap().to_bytes().unwrap();
+        let bytes = first.checkpoint().to_bytes().unwrap();
         drop(first);
         let mut second = Trainer::resume(Checkpoint::from_bytes(&bytes).unwrap(), &device).unwrap();
         assert_eq!(second.steps(), 6);
         found.extend(run(&mut second, 14));
         assert_eq!(found, expected);
-        assert_eq!(second.average.values(), straight.average.values());
+        assert_eq!(second.state, straight.state);
+        assert_eq!(State::of(&second.net).unwrap().values, second.state.values);
+    }
+
+    #[test]
+    fn a_file_that_is_no_whole_checkpoint_of_this_version_is_refused() {
+        let trainer = Trainer::new(config(10), &Device::flex()).unwrap();
+        let bytes = trainer.checkpoint().to_bytes().unwrap();
+        let refused = |bytes: &[u8]| Checkpoint::from_bytes(bytes).err().unwrap();
+        let old = [b"EQPCKPT1".as_slice(), &bytes[8..]].concat();
+        assert!(matches!(refused(&old), CheckpointError::Old));
+        for bytes in [
+            &bytes[1..],
+            &bytes[..bytes.len() - 4],
+            &[&bytes[..], &[0]].concat(),
+        ] {
+            assert!(matches!(refused(bytes), CheckpointError::Damaged(_)));
+        }
+        let mut foreign = Checkpoint::from_bytes(&bytes).unwrap();
+        foreign.config.net = NetConfig::preset("toy", 1).unwrap();
+        assert!(matches!(
+            Trainer::resume(foreign, &Device::flex()),
+            Err(TrainError::Checkpoint(CheckpointError::Shape))
+        ));
     }
 
     #[test]
     fn a_patch_with_nan_is_reported_and_changes_nothing() {
         let mut trainer = Trainer::new(config(10), &Device::flex()).unwrap();
-        let before = trainer.average.values().to_vec();
+        let before = trainer.state.clone();
         let mut bad = patch(0);
         bad.image.fill(f32::NAN);
         assert!(matches!(
             trainer.step(&[bad]),
             Err(TrainError::Diverged { step: 0, .. })
         ));
-        assert_eq!(trainer.average.values(), before);
+        assert_eq!(trainer.state, before);
+        // Running statistics on the device, too.
+        assert_eq!(State::of(&trainer.net).unwrap().values, before.values);
+    }
+
+    #[test]
+    fn answers_are_counted_as_often_as_asked_and_change_nothing() {
+        let batch: Vec<Patch> = (0..2).map(patch).collect();
+        let run = |every: u64| {
+            let config = TrainConfig {
+                batch: 2,
+                ..config(10)
+            };
+            let trainer = Trainer::new(config, &Device::flex()).unwrap();
+            let mut trainer = trainer.with_counts_every(every);
+            let reports: Vec<StepReport> = (0..4).map(|_| trainer.step(&batch).unwrap()).collect();
+            (reports, trainer.state)
+        };
+        let ((always, a), (sometimes, b)) = (run(1), run(2));
+        assert_eq!(a, b);
+        for (always, sometimes) in always.into_iter().zip(sometimes) {
+            let counts = always.counts.unwrap();
+            let lesion = batch.iter().flat_map(|p| &p.label).filter(|l| **l > 0.5);
+            assert_eq!(counts.found + counts.missed, lesion.count() as u64);
+            let counts = always.counts.filter(|_| always.step % 2 == 0);
+            assert_eq!(sometimes, StepReport { counts, ..always });
+        }
     }
 
     #[test]
