@@ -157,9 +157,18 @@ impl Material {
         let mut material = Self::load(data, fold)?;
         if mix.clinical > 0.0 {
             let atlas = Atlas::load(&data.join("lesion_shapes"))?;
-            for visit in visits(data)? {
-                material.clinical.push(load(&visit, &atlas)?);
-            }
+            let visits = visits(data)?;
+            // Laying the atlas over a scan takes seconds, and the scans know nothing of each other.
+            material.clinical = std::thread::scope(|scope| {
+                let loading: Vec<_> = visits
+                    .iter()
+                    .map(|visit| scope.spawn(|| load(visit, &atlas)))
+                    .collect();
+                loading
+                    .into_iter()
+                    .map(|scan| scan.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                    .collect::<Result<_, _>>()
+            })?;
         }
         Ok(material)
     }
