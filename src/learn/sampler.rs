@@ -112,7 +112,8 @@ impl Sampler {
     }
 
     /// Number of the first patch from a case.
-    fn first_patch_of(&self, case: u64) -> u64 {
+    #[must_use]
+    pub(super) fn first_patch_of(&self, case: u64) -> u64 {
         let alive = self.config.cases_alive as u64;
         let life = self.config.patches_per_case as u64;
         let (generation, slot) = (case / alive, case % alive);
@@ -127,8 +128,9 @@ impl Sampler {
         let slot = {
             let mut cases = self.cases.lock().unwrap_or_else(PoisonError::into_inner);
             let slot = cases.entry(number).or_default().clone();
-            // Threads may be ahead of each other by less than a generation.
-            while cases.len() > 2 * self.config.cases_alive {
+            // Cases are begun by half a generation before the first patch is taken from them, and threads may be ahead of each other by
+            // less than another.
+            while cases.len() > 3 * self.config.cases_alive {
                 cases.pop_first();
             }
             slot

@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Stop (with a checkpoint) after so many minutes.
     #[arg(long)]
     minutes: Option<f64>,
+    /// Plan as many steps as the minutes allow at the pace at hand, so that the learning rate has fallen when they are over.
+    #[arg(long, requires = "minutes")]
+    fit: bool,
     /// Minutes between checkpoints.
     #[arg(long, default_value_t = 5.0)]
     checkpoint_minutes: f64,
@@ -61,6 +64,9 @@ pub(crate) struct Args {
 
 /// Steps the smoothed loss is a mean over, and the training DSC is counted over.
 const SMOOTH: usize = 50;
+
+/// Steps between adjustments of how many fit into the minutes given.
+const FIT: u64 = 20;
 
 /// Steps between lines on the screen, and on a GPU between looks at what the network answers to its training patches.
 const TELL: u64 = 10;
@@ -103,13 +109,18 @@ pub(crate) fn run(args: &Args) -> Outcome {
     interrupt::listen()?;
     let mut saved = Instant::now();
     let budget = args.minutes.map(|m| Duration::from_secs_f64(m * 60.0));
-    while trainer.steps() < config.steps {
+    let mut steps = config.steps;
+    while trainer.steps() < steps {
         let batch: Vec<Patch> =
             pace.waiting(|| patches.by_ref().take(config.batch).collect::<Result<_, _>>())?;
         let report = trainer.step(&batch)?;
         let over = budget.is_some_and(|b| pace.start.elapsed() >= b);
         let asked = interrupt::asked();
-        let last = over || asked || report.step == config.steps;
+        if let Some(budget) = budget.filter(|_| args.fit && report.step % FIT == 0) {
+            steps = pace.fitting(report.step, budget);
+            trainer.plan(steps);
+        }
+        let last = over || asked || report.step == steps;
         let score = if report.step % args.watch_every == 0 || last {
             watch.score(&trainer.averaged(), device)
         } else {
@@ -128,10 +139,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
             eprintln!(
                 "step {}/{}  loss {:.3}  DSC {}  {}{watched}",
                 report.step,
-                config.steps,
+                steps,
                 log.smoothed(),
                 word(log.training().dsc()),
-                pace.words(report.step, config.steps),
+                pace.words(report.step, steps),
             );
         }
         if last || saved.elapsed().as_secs_f64() >= args.checkpoint_minutes * 60.0 {
@@ -139,10 +150,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
             log.draw(&args.out.join("curve.svg"))?;
             saved = Instant::now();
         }
-        if asked && report.step < config.steps {
+        if asked && report.step < steps {
             return Err(Interrupted {
                 step: report.step,
-                steps: config.steps,
+                steps,
                 file: args.out.join("checkpoint.bin"),
             }
             .into());
@@ -164,6 +175,8 @@ struct Pace {
     first: u64,
     batch: usize,
     waited: Duration,
+    /// Step and time of the last adjustment.
+    fitted: (u64, Instant),
 }
 
 impl Pace {
@@ -174,6 +187,7 @@ impl Pace {
             first,
             batch,
             waited: Duration::ZERO,
+            fitted: (first, Instant::now()),
         }
     }
 
@@ -183,6 +197,14 @@ impl Pace {
         let got = wait();
         self.waited += from.elapsed();
         got
+    }
+
+    /// How many steps in all fit into a budget at the pace since this was asked last. Storing the last one takes time, too.
+    fn fitting(&mut self, step: u64, budget: Duration) -> u64 {
+        let (before, since) = std::mem::replace(&mut self.fitted, (step, Instant::now()));
+        let per_step = since.elapsed().as_secs_f64() / step.saturating_sub(before).max(1) as f64;
+        let left = budget.saturating_sub(self.start.elapsed()).as_secs_f64() * 0.99;
+        step + (left / per_step.max(1e-9)) as u64
     }
 
     /// The pace up to a step of so many, and what is left at it.

@@ -149,6 +149,11 @@ impl Trainer {
         &self.config
     }
 
+    /// Changes the number of steps, and with it how fast the learning rate falls.
+    pub fn plan(&mut self, steps: u64) {
+        self.config.steps = steps.max(1);
+    }
+
     /// Steps done.
     #[must_use]
     pub fn steps(&self) -> u64 {
