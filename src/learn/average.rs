@@ -19,10 +19,11 @@ pub fn average_brain(data: &Path) -> Result<Vec<u8>, MaterialError> {
     let brain: Vec<bool> = tissue.iter().map(|t| *t > 0.0).collect();
     let closed = erode(&dilate(&brain, SHAPE, CLOSE), SHAPE, CLOSE);
     let depths = atlas::depths(&closed, SHAPE, 1.0);
-    Ok((0..field::len(atlas::SHAPE))
+    let samples: Vec<f32> = (0..field::len(atlas::SHAPE))
         .map(|i| {
             let at = field::voxel(atlas::SHAPE, i).map(|c| c * atlas::SPACING_MM as usize);
-            atlas::encode(depths[field::index(SHAPE, at)])
+            depths[field::index(SHAPE, at)]
         })
-        .collect())
+        .collect();
+    Ok(atlas::encode(&samples))
 }

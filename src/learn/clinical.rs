@@ -166,7 +166,10 @@ impl Material {
                     .collect();
                 loading
                     .into_iter()
-                    .map(|scan| scan.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                    .map(|scan| {
+                        scan.join()
+                            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                    })
                     .collect::<Result<_, _>>()
             })?;
         }

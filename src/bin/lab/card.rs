@@ -168,15 +168,19 @@ impl Card {
         ));
         if let Some(training) = &self.training {
             line(format!(
-                "- Trained for {} steps on {} labelled patients (n = {}), lesions painted into them and heads synthesised from \
-                 tissue maps{}; the whole configuration is in `card.json`",
+                "- Trained for {} steps of {} patches on {} labelled patients (n = {}), lesions painted into them and heads \
+                 synthesised from tissue maps{}; the whole configuration is in `card.json`",
                 training.steps,
+                training.config.batch,
                 training.labelled_patients.len(),
                 training.labelled_patients.len(),
-                if training.clinical() {
-                    ", and on raw clinical scans without labels with lesions painted in"
-                } else {
-                    ""
+                match (training.clinical(), training.config.data.mix.marked) {
+                    (false, _) => "",
+                    (true, false) => ", and on raw clinical scans without labels with lesions painted in",
+                    (true, true) => {
+                        ", and on raw clinical scans without labels, whose brightest lesions were marked by rule, with lesions \
+                         painted in"
+                    }
                 }
             ));
         }
