@@ -82,7 +82,12 @@ struct Field<'a> {
     shape: [usize; 3],
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// The average brain's, of its decoded values.
+    fn average(values: &'a [f32]) -> Self {
+        Self { values, shape: SHAPE }
+    }
+
     /// Linear interpolation at a fractional voxel; beyond the border, the border's.
     fn at(&self, at: Vector3<f64>) -> f32 {
         let mut base = [0; 3];
@@ -136,10 +141,7 @@ impl Field<'_> {
 /// The depth in mm of every voxel of `grid` in the average brain laid over `brain`; negative outside. `None` if there is no brain.
 pub(super) fn depth(brain: &[bool], grid: &Grid) -> Option<Vec<f32>> {
     let average = decode(DEPTHS);
-    let atlas = Field {
-        values: &average,
-        shape: SHAPE,
-    };
+    let atlas = Field::average(&average);
     let spacing = grid.spacing();
     let distances = depths(brain, grid.shape, spacing.iter().sum::<f64>() as f32 / 3.0);
     let own = Field {
@@ -208,9 +210,8 @@ pub fn depths(mask: &[bool], shape: [usize; 3], voxel_mm: f32) -> Vec<f32> {
 #[cfg(test)]
 pub(super) fn average() -> impl Fn([f64; 3]) -> f32 {
     let values = decode(DEPTHS);
-    let field = |values| Field { values, shape: SHAPE };
-    let middle = centre(&field(&values)).unwrap_or_default();
-    move |mm| field(&values).at(Vector3::from([0, 1, 2].map(|a| middle[a] + mm[a] / SPACING_MM)))
+    let middle = centre(&Field::average(&values)).unwrap_or_default();
+    move |mm| Field::average(&values).at(Vector3::from([0, 1, 2].map(|a| middle[a] + mm[a] / SPACING_MM)))
 }
 
 #[cfg(test)]
