@@ -17,8 +17,8 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-/// Stroke and gap of a line in pixels once the colours were used up, and twice.
-const DASHES: [Option<(u32, u32)>; 3] = [None, Some((8, 4)), Some((2, 3))];
+/// Stroke and gap of a line in pixels for each time that the colours were used up.
+const DASHES: [Option<(u32, u32)>; 4] = [None, Some((8, 4)), Some((2, 3)), Some((16, 4))];
 
 /// Width and height of the axes in pixels, and what a line of the legend takes.
 const AXES: (u32, u32) = (600, 560);
