@@ -1,0 +1,90 @@
+//! The list of cases, as a file.
+
+use crate::native::{at, read};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// Cases that one network is scored on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Group {
+    /// Heading of its table: real or synthetic, held out or trained on.
+    pub(super) heading: String,
+    /// Folder of the network (`card.json` and weights).
+    pub(super) model: PathBuf,
+    /// Its cases are among those of which the others choose a case's threshold.
+    #[serde(default)]
+    pub(super) pool: bool,
+    /// Its cases are also run with other windows, overlaps, rotations and without T1.
+    #[serde(default)]
+    pub(super) ablation: bool,
+    pub(super) cases: Vec<Case>,
+}
+
+/// One scan and what is right.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Case {
+    /// The patient: cases of one name are of one patient.
+    pub(super) name: String,
+    pub(super) flair: PathBuf,
+    pub(super) t1: Option<PathBuf>,
+    /// Reference masks by rater, in this order in the table. On another grid the probability is resampled to it.
+    pub(super) references: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reference {
+    pub(super) rater: String,
+    pub(super) mask: PathBuf,
+}
+
+/// No heading contains what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("no heading of the {groups} groups contains any of {only:?}")]
+struct NoGroup {
+    groups: usize,
+    only: Vec<String>,
+}
+
+/// The groups whose heading contains one of `only`, or all if `only` is empty.
+pub(super) fn read_groups(path: &Path, only: &[String]) -> Result<Vec<Group>, Box<dyn std::error::Error>> {
+    let mut groups: Vec<Group> = serde_json::from_slice(&read(path)?).map_err(at(path))?;
+    let all = groups.len();
+    groups.retain(|group| only.is_empty() || only.iter().any(|part| group.heading.contains(part)));
+    if groups.is_empty() {
+        let only = only.to_vec();
+        return Err(at(path)(NoGroup { groups: all, only }).into());
+    }
+    Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_project_s_cohort_is_read_and_picked_from() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/training/cohort.json");
+        let all = read_groups(&path, &[]).unwrap();
+        assert!(all.iter().any(|group| group.pool) && all.iter().any(|group| group.ablation));
+        // What chooses a threshold must be new to the network.
+        assert!(
+            all.iter()
+                .all(|group| !(group.pool && group.heading.contains("trained on")))
+        );
+        let some = read_groups(&path, &["Fold 07".to_owned()]).unwrap();
+        assert_eq!(
+            some.iter()
+                .map(|group| group.heading.as_str())
+                .collect::<Vec<_>>(),
+            ["Fold 07: real, held out"]
+        );
+        let error = read_groups(&path, &["no such".to_owned()])
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains(&all.len().to_string()), "{error}");
+    }
+}

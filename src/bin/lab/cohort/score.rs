@@ -1,0 +1,177 @@
+//! A network over one scan, and its probability beside what is right.
+
+use super::list::{Case, Group};
+use super::threshold;
+use crate::native::{Native, at, read};
+use crate::segment;
+use equipoise::metrics::{self, BySize, Evaluation, evaluate};
+use equipoise::pipeline::{Prepared, Settings, prepare};
+use equipoise::tiling::Window;
+use equipoise::volume::nifti::{self, Limits, Scan};
+use equipoise::volume::resample::{Interpolation, resample};
+use equipoise::volume::{Grid, Volume};
+use serde::Serialize;
+use std::path::Path;
+use std::time::Instant;
+
+type Problem = Box<dyn std::error::Error>;
+
+/// What one case's file holds.
+#[derive(Serialize)]
+pub(super) struct Scored<'a> {
+    pub(super) heading: &'a str,
+    pub(super) model: &'a Path,
+    pub(super) case: &'a str,
+    pub(super) rater: &'a str,
+    pub(super) channels: &'static str,
+    /// One of those of which the others choose a case's threshold.
+    pub(super) pool: bool,
+    pub(super) evaluation: Evaluation,
+    /// Lesions by their size, cut at the evaluation's threshold.
+    pub(super) sizes: BySize,
+    /// DSC at each of [`threshold::grid`].
+    pub(super) dsc_at: Vec<threshold::DscAt>,
+}
+
+impl Scored<'_> {
+    /// What makes it the same result as another.
+    pub(super) fn key(&self) -> (&Path, &str, &str, &str) {
+        (self.model, self.case, self.channels, self.rater)
+    }
+
+    /// Its line in a legend.
+    pub(super) fn label(&self) -> String {
+        let model = self.model.display();
+        format!("{model}: {}, {} ({})", self.case, self.channels, self.rater)
+    }
+}
+
+/// One case with everything that was read for it.
+pub(super) struct Subject<'a> {
+    pub(super) case: &'a Case,
+    flair: Scan,
+    t1: Option<Scan>,
+    /// References, by rater.
+    pub(super) raters: Vec<(&'a str, Truth)>,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn read(data: &Path, case: &'a Case) -> Result<Self, Problem> {
+        let scan = |path: &Path| segment::scan(&data.join(path)).map(|(scan, _)| scan);
+        let truth = |path: &Path| Truth::read(&data.join(path));
+        Ok(Self {
+            case,
+            flair: scan(&case.flair)?,
+            t1: case.t1.as_deref().map(scan).transpose()?,
+            raters: case
+                .references
+                .iter()
+                .map(|reference| Ok((reference.rater.as_str(), truth(&reference.mask)?)))
+                .collect::<Result<_, Problem>>()?,
+        })
+    }
+
+    pub(super) fn channels(&self) -> &'static str {
+        if self.t1.is_some() { "FLAIR + T1" } else { "FLAIR" }
+    }
+
+    pub(super) fn prepare(&self) -> Result<Prepared, Problem> {
+        Ok(prepare(&self.flair, self.t1.as_ref())?)
+    }
+
+    /// The same without T1, if there is one.
+    pub(super) fn prepare_flair(&self) -> Result<Option<Prepared>, Problem> {
+        let flair = || Ok(prepare(&self.flair, None)?);
+        self.t1.is_some().then(flair).transpose()
+    }
+
+    /// A result of this case's channels beside what one rater marked.
+    pub(super) fn score(
+        &self,
+        group: &'a Group,
+        rater: usize,
+        probability: &Volume,
+    ) -> Result<Scored<'a>, Problem> {
+        let (name, truth) = &self.raters[rater];
+        let placed = truth.place(probability)?;
+        let evaluation = truth.evaluate(&placed)?;
+        let (shape, voxel) = (truth.grid.shape, truth.grid.voxel_volume());
+        let settings = &evaluation.settings;
+        let cut: Vec<bool> = placed
+            .iter()
+            .map(|&p| p > 0.0 && p >= settings.threshold)
+            .collect();
+        Ok(Scored {
+            heading: &group.heading,
+            model: &group.model,
+            case: &self.case.name,
+            rater: name,
+            channels: self.channels(),
+            pool: group.pool && rater == 0,
+            sizes: BySize::new(&truth.lesion, &cut, shape, voxel, settings.connectivity)?,
+            dsc_at: threshold::dsc_at(&truth.lesion, &placed)?,
+            evaluation,
+        })
+    }
+}
+
+/// What one rater marked.
+pub(super) struct Truth {
+    lesion: Vec<bool>,
+    grid: Grid,
+}
+
+impl Truth {
+    fn read(path: &Path) -> Result<Self, Problem> {
+        let Volume { grid, data } = nifti::read(&read(path)?, &Limits::default())
+            .map_err(at(path))?
+            .volume;
+        let lesion = data.iter().map(|v| *v > 0.0).collect();
+        Ok(Self { lesion, grid })
+    }
+
+    /// A probability on this reference's grid.
+    pub(super) fn place(&self, probability: &Volume) -> Result<Vec<f32>, Problem> {
+        Ok(resample(probability, &self.grid, Interpolation::Linear, 0.0)?.data)
+    }
+
+    /// Scores a probability on this reference's grid.
+    pub(super) fn evaluate(&self, placed: &[f32]) -> Result<Evaluation, Problem> {
+        let settings = metrics::Settings::default();
+        let voxel = self.grid.voxel_volume();
+        Ok(evaluate(&self.lesion, placed, self.grid.shape, voxel, &settings)?)
+    }
+}
+
+/// One run of a network over one scan.
+pub(super) struct Pass {
+    /// Lesion probability on the FLAIR's grid.
+    pub(super) probability: Volume,
+    /// The same votes fused by other windows, if the settings asked for them.
+    pub(super) others: Vec<(Window, Volume)>,
+    /// Patches predicted, rotations counted.
+    pub(super) patches: usize,
+    /// Time from prepared scan to fused probability.
+    pub(super) seconds: f64,
+    pub(super) settings: Settings,
+}
+
+impl Pass {
+    pub(super) fn run(prepared: &Prepared, engine: &Native, settings: &Settings) -> Result<Self, Problem> {
+        let start = Instant::now();
+        let run = equipoise::pipeline::segment(&prepared.head, engine, settings, segment::tell);
+        let found = pollster::block_on(run)?;
+        let seconds = start.elapsed().as_secs_f64();
+        eprintln!();
+        let others = found.others.into_iter();
+        Ok(Self {
+            probability: prepared.restore(found.probability)?,
+            others: others
+                .map(|(window, fused)| Ok((window, prepared.restore(fused.probability)?)))
+                .collect::<Result<_, Problem>>()?,
+            patches: found.patches,
+            seconds,
+            settings: settings.clone(),
+        })
+    }
+}
