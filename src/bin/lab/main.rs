@@ -64,7 +64,7 @@ enum Command {
 fn main() -> ExitCode {
     if std::env::var_os("BURN_DEVICE").is_none() {
         // SAFETY: no other thread runs yet.
-        // burn materialises a loaded optimiser on its default device; that shall not be a GPU that may be missing.
+        // burn materialises loaded records on its default device; that shall not be a GPU that may be missing.
         unsafe { std::env::set_var("BURN_DEVICE", "flex") };
     }
     let outcome = match Cli::parse().command {
