@@ -2,6 +2,7 @@
 
 use super::augment::surround::{self, Kind};
 use super::augment::{acquisition, geometry};
+use super::caps;
 use super::config::{Acquisition, DataConfig};
 use super::confluent;
 use super::field::{self, Shape};
@@ -295,6 +296,10 @@ pub fn make_from(
     }
     if random::chance(rng, config.acquisition.limbic) {
         limbic::brighten(rng, &mut head);
+    }
+    // Configurations without caps draw what they always drew.
+    if config.acquisition.caps > 0.0 && random::chance(rng, config.acquisition.caps) {
+        caps::brighten(rng, &mut head, &material.ventricles);
     }
     let kind = surround::draw(rng, &config.surround);
     // What lies far outside the brain costs time and says nothing, unless it is to be painted.

@@ -65,6 +65,7 @@ impl DataConfig {
         let Acquisition {
             grey,
             limbic,
+            caps,
             thick,
             blur,
             bias,
@@ -75,7 +76,7 @@ impl DataConfig {
         } = &mut config.acquisition;
         let Surround { head, residue, relit } = &mut config.surround;
         for probability in [
-            grey, limbic, thick, blur, bias, gamma, noise, crop, head, residue, relit,
+            grey, limbic, caps, thick, blur, bias, gamma, noise, crop, head, residue, relit,
         ] {
             *probability *= share;
         }
@@ -193,6 +194,8 @@ pub struct Acquisition {
     pub grey_strength: f32,
     /// Probability that limbic cortex is brighter than other cortex ([`limbic`](super::limbic)).
     pub limbic: f64,
+    /// Probability of bright caps and bands around the ventricles ([`caps`](super::caps)).
+    pub caps: f64,
     /// Probability of thick slices in FLAIR.
     pub thick: f64,
     /// Thinnest and thickest simulated slice in mm.
@@ -229,6 +232,7 @@ impl Default for Acquisition {
             grey: 0.6,
             grey_strength: 0.06,
             limbic: 0.7,
+            caps: 0.0,
             thick: 0.5,
             thickness: [1.5, 5.0],
             axial: 0.75,

@@ -8,6 +8,7 @@ pub mod anatomy;
 pub mod augment;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod average;
+pub mod caps;
 pub mod case;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod clinical;
