@@ -111,15 +111,15 @@ mod tests {
             prop_assert!(after.lesions == before.lesions && after.tissue == before.tissue);
             let walls: Vec<bool> = before.tissue.iter().map(|t| *t == 1).collect();
             let distance = field::distance(&walls, before.shape);
-            for i in 0..near.len() {
+            for (i, distance) in distance.iter().enumerate() {
                 let [flair, t1] = [0, 1].map(|c| after.images[c][i] / before.images[c][i]);
                 prop_assert!((1.0..=STRONGEST.exp() + 1e-3).contains(&flair) && t1 <= 1.0, "{} {}", flair, t1);
                 if before.lesions[i] || before.tissue[i] < 2 {
                     prop_assert_eq!((flair, t1), (1.0, 1.0));
                 }
                 // Four times the longest reach, of a strength that has fallen by 256.
-                if distance[i] > 4.0 * 1.5 * REACH[1] {
-                    prop_assert!(flair < 1.003, "{} at {}", flair, distance[i]);
+                if *distance > 4.0 * 1.5 * REACH[1] {
+                    prop_assert!(flair < 1.003, "{} at {}", flair, distance);
                 }
             }
             let mut again = before.clone();
