@@ -131,6 +131,13 @@ pub fn moments(tissue: &[u8], shape: Shape) -> Option<([f64; 3], [f64; 3])> {
     (n > 0.0).then_some((mean, sd))
 }
 
+/// The fluid of a tissue map where ventricles may lie, for other fluid does not count; `None` if there is none.
+pub(super) fn ventricles(tissue: &[u8], near: &[bool]) -> Option<Vec<bool>> {
+    let fluid = |(&t, &near): (&u8, &bool)| near && t == Tissue::Csf as u8;
+    let ventricles: Vec<bool> = tissue.iter().zip(near).map(fluid).collect();
+    ventricles.contains(&true).then_some(ventricles)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! Fazekas' grade 1), some as bright as a lesion. Raters leave them out, and a network that knows bright white matter next to a ventricle only as
 //! (confluent) lesion marks them. They differ from lesions in being thin, and brightest at the ventricle's wall.
 
-use super::anatomy::Tissue;
+use super::anatomy::{self, Tissue};
 use super::field;
 use super::head::Head;
 use super::random;
@@ -25,15 +25,9 @@ const GAP: f32 = 2.5;
 /// Brightens white matter next to the ventricles of a head that lies on the material's grid; `near` says where ventricles may lie. Nothing is labelled, and
 /// lesions and their surroundings stay as they are.
 pub fn brighten(rng: &mut impl Rng, head: &mut Head, near: &[bool]) {
-    let ventricles: Vec<bool> = head
-        .tissue
-        .iter()
-        .zip(near)
-        .map(|(&t, &near)| near && t == Tissue::Csf as u8)
-        .collect();
-    if !ventricles.contains(&true) {
+    let Some(ventricles) = anatomy::ventricles(&head.tissue, near) else {
         return;
-    }
+    };
     let from_wall = field::distance(&ventricles, head.shape);
     let from_lesion = field::distance(&head.lesions, head.shape);
     let strength = random::between(rng, 0.05, STRONGEST);

@@ -4,7 +4,7 @@
 //! holds more than half). Such a lesion has the shape of its patient's ventricles: put into another head it does not fit. So they are
 //! grown where they are to lie: white matter within a distance of the ventricles that varies from place to place.
 
-use super::anatomy::Tissue;
+use super::anatomy::{self, Tissue};
 use super::field;
 use super::plan::Plan;
 use super::random;
@@ -24,14 +24,9 @@ const LEAST_VOXELS: usize = 12;
 /// Nothing is added where there are no ventricles.
 pub fn grow(rng: &mut impl Rng, plan: &mut Plan<'_>, tissue: &[u8], near: &[bool]) {
     let shape = plan.shape();
-    let ventricles: Vec<bool> = tissue
-        .iter()
-        .zip(near)
-        .map(|(&t, &near)| near && t == Tissue::Csf as u8)
-        .collect();
-    if !ventricles.contains(&true) {
+    let Some(ventricles) = anatomy::ventricles(tissue, near) else {
         return;
-    }
+    };
     let distance = field::distance(&ventricles, shape);
     let reach = random::between(rng, REACH[0].ln(), REACH[1].ln()).exp();
     // From caps at the horns to bands all around.

@@ -28,14 +28,18 @@ impl Calibration {
         let (mut voxels, mut predicted, mut observed, mut gaps) = (0, 0.0, 0.0, 0.0);
         for bin in &self.bins {
             let inside = bin.lower >= lower - ROUNDING && bin.upper <= upper + ROUNDING;
-            let (true, Some(mean), Some(frequency)) = (inside, bin.mean_probability, bin.frequency) else {
+            let (Some(mean), Some(frequency), Some(gap)) = (bin.mean_probability, bin.frequency, bin.gap())
+            else {
                 continue;
             };
+            if !inside {
+                continue;
+            }
             let n = bin.voxels as f64;
             voxels += bin.voxels;
             predicted += n * mean;
             observed += n * frequency;
-            gaps += n * (mean - frequency).abs();
+            gaps += n * gap;
         }
         let per_voxel = |sum: f64| ratio(sum, voxels as f64);
         Band {

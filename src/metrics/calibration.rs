@@ -35,7 +35,7 @@ pub struct CalibrationBin {
 
 impl CalibrationBin {
     /// |mean probability - frequency|.
-    fn gap(&self) -> Option<f64> {
+    pub(super) fn gap(&self) -> Option<f64> {
         Some((self.mean_probability? - self.frequency?).abs())
     }
 }

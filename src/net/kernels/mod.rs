@@ -355,13 +355,8 @@ pub fn channel_stats(x: Tensor<5>, from: usize, count: usize, by_sample: bool) -
 
 /// Statistics of some channels and of further ones of `samples` samples, `[2, sample * channel]` each, side by side.
 pub(super) fn beside(a: Tensor<2>, b: Tensor<2>, samples: usize) -> Tensor<2> {
-    let rows = |t: Tensor<2>| {
-        let columns = t.dims()[1] / samples;
-        t.reshape([2 * samples, columns])
-    };
-    let joined = Tensor::cat(vec![rows(a), rows(b)], 1);
-    let columns = joined.dims()[1] * samples;
-    joined.reshape([2, columns])
+    let (a, b) = (a.into_dispatch(), b.into_dispatch());
+    Tensor::from_dispatch(samples::beside::<Dispatch>(a, b, samples))
 }
 
 /// True if the samples of a batch are best run together even where each has statistics of its own: one sample's small maps do not fill a
