@@ -73,6 +73,20 @@ impl Sheet {
         }
     }
 
+    /// Draws a picture of rows from the top, four bytes a pixel (red, green, blue, opacity, which is not looked at), every pixel `scale` pixels
+    /// wide and high, with its top left corner at `(left, top)`. What does not fit is cut off.
+    pub fn paste(&mut self, (left, top): (usize, usize), width: usize, rgba: &[u8], scale: usize) {
+        for (index, pixel) in rgba.chunks_exact(4).enumerate() {
+            let (x, y) = (left + index % width * scale, top + index / width * scale);
+            for row in y..(y + scale).min(self.height) {
+                for column in x..(x + scale).min(self.width) {
+                    let at = 3 * (row * self.width + column);
+                    self.pixels[at..at + 3].copy_from_slice(&pixel[..3]);
+                }
+            }
+        }
+    }
+
     /// Writes the sheet as PNG.
     ///
     /// # Errors

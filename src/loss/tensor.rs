@@ -64,7 +64,13 @@ fn generalized_dice<const D: usize>(p: Tensor<D>, g: Tensor<D>) -> Tensor<1> {
 /// so that it stays finite: `-w g log s(z) - (1 - g) log s(-z)`.
 #[must_use]
 pub fn cross_entropy<const D: usize>(z: Tensor<D>, g: Tensor<D>, lesion_weight: f64) -> Tensor<1> {
-    let lesion = activation::log_sigmoid(z.clone()) * g.clone() * lesion_weight;
+    cross_entropy_by_voxel(z, g.clone(), g * lesion_weight)
+}
+
+/// As [`cross_entropy`], each lesion voxel counting as often as its own entry of `weighted` (0 where there is no lesion) says.
+#[must_use]
+pub fn cross_entropy_by_voxel<const D: usize>(z: Tensor<D>, g: Tensor<D>, weighted: Tensor<D>) -> Tensor<1> {
+    let lesion = activation::log_sigmoid(z.clone()) * weighted;
     let rest = activation::log_sigmoid(-z) * (-g + 1.0);
     -(lesion + rest).mean()
 }
@@ -147,6 +153,14 @@ mod tests {
         };
         let expected = z.iter().zip(&g).map(voxel).sum::<f64>() / 5.0;
         assert!((f64::from(weighted.into_scalar::<f32>()) - expected).abs() < 1e-5);
+        let own = cross_entropy_by_voxel(
+            Tensor::<1>::from_floats(z, &device),
+            Tensor::from_floats(g, &device),
+            Tensor::from_floats([7.0_f32, 0.0, 2.0, 0.0, 1.0], &device),
+        );
+        let log_sigmoid = |i: usize| -(1.0 + (-f64::from(z[i])).exp()).ln();
+        let fewer = 5.0 * log_sigmoid(2) + 6.0 * log_sigmoid(4);
+        assert!((f64::from(own.into_scalar::<f32>()) - expected - fewer / 5.0).abs() < 1e-5);
     }
 
     #[test]

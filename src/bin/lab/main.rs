@@ -4,6 +4,7 @@ mod bench;
 mod card;
 mod cohort;
 mod evaluate;
+mod evidence;
 mod finetune;
 mod info;
 mod interrupt;
@@ -35,6 +36,10 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Score networks on a list of cases: a table, a figure of the curves, every case's figures.
     EvaluateCohort(cohort::Args),
+    /// Train what the plan asks for, score it, and write the tables of docs/accuracy.md and the family with its cards.
+    Evidence(evidence::Args),
+    /// Train from one warm start with one thing changed at a time, and score every run on the same cases.
+    Ablation(cohort::ablation::Args),
     /// The bar any network must clear: the best FLAIR threshold with hindsight, then an opening; prints JSON.
     Naive(evaluate::NaiveArgs),
     /// Print the layers of a network: channels, sides, parameters, multiply-adds.
@@ -71,6 +76,8 @@ fn main() -> ExitCode {
         Command::Segment(args) => segment::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::EvaluateCohort(args) => cohort::run(&args),
+        Command::Evidence(args) => evidence::run(&args),
+        Command::Ablation(args) => cohort::ablation::run(&args),
         Command::Naive(args) => evaluate::naive(&args),
         Command::Info(args) => info::run(&args),
         Command::Pretrain(args) => pretrain::run(&args),

@@ -25,6 +25,9 @@ pub struct TrainConfig {
     pub guard_lesion_weight_final: f64,
     /// Steps over which it falls, by the same factor in each.
     pub guard_decay: u64,
+    /// How much more the voxels of small lesions count in it: by `(500 mm3 / size) ^ this`, up to 10 times. 0: no more than others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub guard_small: f64,
     /// The patches.
     pub data: DataConfig,
     /// Seed of weights, patches and dropout.
@@ -58,6 +61,12 @@ pub struct TrainConfig {
     pub freeze_from: u64,
 }
 
+/// Left out of a card where it does nothing.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
@@ -72,6 +81,7 @@ impl Default for TrainConfig {
             guard_lesion_weight: 20.0,
             guard_lesion_weight_final: 1.0,
             guard_decay: 300,
+            guard_small: 0.0,
             data: DataConfig::default(),
             seed: 1,
             steps: 2000,
@@ -146,6 +156,8 @@ impl TrainConfig {
         ] {
             check(field, weight, weight > 0.0 && weight.is_finite(), "above 0")?;
         }
+        let small = self.guard_small;
+        check("guard_small", small, (0.0..=2.0).contains(&small), "from 0 to 2")?;
         check("clip", f64::from(self.clip), self.clip > 0.0, "above 0")?;
         let [beta_2, epsilon] = [self.beta_2, self.epsilon].map(f64::from);
         check(

@@ -204,7 +204,7 @@ impl Tuner {
             guard: run.recipe.guard,
             lesion_weight: run.recipe.lesion_weight_at(step),
         }
-        .forward(logits, label);
+        .forward(logits, label, None);
         let value = loss.clone().without_autodiff();
         let value = flat::host(value).await.map_err(TunerError::Device)?;
         let value = value.first().copied().unwrap_or(f32::NAN);

@@ -1,8 +1,8 @@
 //! The same network with other windows, overlaps, rotations, and without T1.
 
 use super::list::Group;
+use super::runner::Runner;
 use super::score::{Pass, Subject};
-use crate::native::Native;
 use equipoise::pipeline::{Prepared, Settings};
 use equipoise::tiling::Window;
 use equipoise::volume::Volume;
@@ -59,7 +59,7 @@ pub(super) fn trials<'a>(
     subject: &Subject<'a>,
     prepared: &Prepared,
     first: Pass,
-    engine: &Native,
+    runner: &Runner,
 ) -> Result<Vec<Trial<'a>>, Box<dyn std::error::Error>> {
     let Some((_, truth)) = subject.raters.first() else {
         return Ok(Vec::new());
@@ -106,11 +106,11 @@ pub(super) fn trials<'a>(
         ..base.clone()
     };
     for settings in overlapped.chain([turned]) {
-        let pass = Pass::run(prepared, engine, &settings)?;
+        let pass = runner.pass(prepared, &settings)?;
         all.push(trial(&pass.probability, settings.window, &pass, false)?);
     }
     if let Some(flair) = subject.prepare_flair()? {
-        let pass = Pass::run(&flair, engine, &base)?;
+        let pass = runner.pass(&flair, &base)?;
         all.push(trial(&pass.probability, base.window, &pass, true)?);
     }
     Ok(all)

@@ -7,11 +7,27 @@ use std::path::{Path, PathBuf};
 /// Cases that one network is scored on.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// Heading of its table: real or synthetic, held out or trained on.
     pub(super) heading: String,
     /// Folder of the network (`card.json` and weights).
-    pub(super) model: PathBuf,
+    pub(crate) model: PathBuf,
+    /// Folder that its files are relative to, if not that of all others; itself relative to the current one.
+    #[serde(default)]
+    pub(super) root: Option<PathBuf>,
+    /// Its cases are run in four orientations (four times the work).
+    #[serde(default)]
+    pub(super) rotations: bool,
+    /// Groups of one name compare networks: their first raters' curves are in one figure, and each network's thresholds are chosen
+    /// by its other patients.
+    #[serde(default)]
+    pub(super) compare: Option<String>,
+    /// Pictures of its cases may be shown (their licence allows it): the worst of them all is.
+    #[serde(default)]
+    pub(super) show: bool,
+    /// What the cards of the family say of its cases: the network's own card, or every card if it is no member.
+    #[serde(default)]
+    pub(crate) card: Option<String>,
     /// Its cases are among those of which the others choose a case's threshold.
     #[serde(default)]
     pub(super) pool: bool,
@@ -24,7 +40,7 @@ pub(super) struct Group {
 /// One scan and what is right.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Case {
+pub(crate) struct Case {
     /// The patient: cases of one name are of one patient.
     pub(super) name: String,
     pub(super) flair: PathBuf,
@@ -35,7 +51,7 @@ pub(super) struct Case {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Reference {
+pub(crate) struct Reference {
     pub(super) rater: String,
     pub(super) mask: PathBuf,
 }
@@ -49,7 +65,7 @@ struct NoGroup {
 }
 
 /// The groups whose heading contains one of `only`, or all if `only` is empty.
-pub(super) fn read_groups(path: &Path, only: &[String]) -> Result<Vec<Group>, Box<dyn std::error::Error>> {
+pub(crate) fn read_groups(path: &Path, only: &[String]) -> Result<Vec<Group>, Box<dyn std::error::Error>> {
     let mut groups: Vec<Group> = serde_json::from_slice(&read(path)?).map_err(at(path))?;
     let all = groups.len();
     groups.retain(|group| only.is_empty() || only.iter().any(|part| group.heading.contains(part)));
@@ -74,12 +90,15 @@ mod tests {
             all.iter()
                 .all(|group| !(group.pool && group.heading.contains("trained on")))
         );
-        let some = read_groups(&path, &["Fold 07".to_owned()]).unwrap();
+        let some = read_groups(&path, &["Fold 07: real, held out".to_owned()]).unwrap();
         assert_eq!(
             some.iter()
                 .map(|group| group.heading.as_str())
                 .collect::<Vec<_>>(),
-            ["Fold 07: real, held out"]
+            [
+                "Fold 07: real, held out",
+                "Fold 07: real, held out, four rotations"
+            ]
         );
         let error = read_groups(&path, &["no such".to_owned()])
             .err()

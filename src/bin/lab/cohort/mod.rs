@@ -1,63 +1,77 @@
 //! `lab evaluate-cohort`: networks over a list of cases, as tables and figures.
 
+pub(crate) mod ablation;
 mod calibration;
 mod figure;
 mod fusion;
-mod list;
-mod score;
+pub(crate) mod list;
+mod pictures;
+mod runner;
+pub(crate) mod score;
 mod scores;
 mod sizes;
 mod threshold;
 
 use crate::Outcome;
 use crate::native::{DeviceChoice, write};
-use crate::segment;
 use equipoise::pipeline::Settings;
 use equipoise::tiling::Window;
 use fusion::Trial;
-use score::{Pass, Scored, Subject};
+use runner::Runner;
+use score::{Scored, Subject};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The cohort (JSON): groups of cases, each with the network that is scored on them; see docs/training/cohort.json.
     #[arg(long)]
-    cohort: PathBuf,
+    pub(crate) cohort: PathBuf,
     /// Folder that images and references are relative to.
     #[arg(long, default_value = "../shared/data")]
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Folder that the groups' networks are relative to.
     #[arg(long)]
-    models: PathBuf,
+    pub(crate) models: PathBuf,
     /// Share of the patch side that neighbouring patches have in common.
     #[arg(long, default_value_t = 0.5)]
-    overlap: f64,
+    pub(crate) overlap: f64,
     /// Where the network runs.
     #[arg(long, default_value = "cpu")]
-    device: DeviceChoice,
+    pub(crate) device: DeviceChoice,
     /// Score only groups whose heading contains this; may be repeated.
     #[arg(long)]
-    only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Leave out the further runs (windows, overlaps, rotations, without T1) of groups that ask for them.
     #[arg(long)]
-    no_ablation: bool,
+    pub(crate) no_ablation: bool,
     /// Folder for table.md, the figures (SVG), every case's figures (figures.json) and the further runs' (fusion.json).
     #[arg(long)]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let groups = list::read_groups(&args.cohort, &args.only)?;
-    std::fs::create_dir_all(&args.out).map_err(crate::native::at(&args.out))?;
+    print!("{}", score_all(args, &groups)?.tables()?);
+    Ok(())
+}
+
+/// Scores every group, and writes what was found after each.
+pub(crate) fn score_all<'a>(
+    args: &Args,
+    groups: &'a [list::Group],
+) -> Result<Evidence<'a>, Box<dyn std::error::Error>> {
+    let folder = args.out.join("pictures");
+    std::fs::create_dir_all(&folder).map_err(crate::native::at(&folder))?;
     let mut evidence = Evidence::default();
-    for group in &groups {
-        let (card, engine) = segment::model(&args.models.join(&group.model), args.device)?;
+    for group in groups {
+        let data = group.root.as_ref().unwrap_or(&args.data);
+        let runner = Runner::open(&args.models.join(&group.model), args.device, &args.out)?;
         let ablation = group.ablation && !args.no_ablation;
         let settings = Settings {
-            patch: card.patch,
+            patch: runner.card.patch,
             overlap: args.overlap,
             window: Window::Bspline,
-            rotations: false,
+            rotations: group.rotations,
             variance: false,
             // The other windows fuse the same votes, so they need no run of their own.
             compare_windows: ablation,
@@ -65,14 +79,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let mut scored = Vec::new();
         for case in &group.cases {
             eprintln!("{}: {}", group.heading, case.name);
-            let subject = Subject::read(&args.data, case)?;
+            let subject = Subject::read(data, case)?;
             let prepared = subject.prepare()?;
-            let pass = Pass::run(&prepared, &engine, &settings)?;
-            for index in 0..subject.raters.len() {
-                scored.push(subject.score(group, index, &pass.probability)?);
+            let pass = runner.pass(&prepared, &settings)?;
+            for (index, (_, truth)) in subject.raters.iter().enumerate() {
+                let score = subject.score(group, index, &pass.probability)?;
+                if index == 0 {
+                    let sheet = pictures::sheet(&prepared, &pass.probability, truth)?;
+                    write(&score.picture(&args.out), &sheet)?;
+                }
+                scored.push(score);
             }
             if ablation {
-                let trials = fusion::trials(group, &subject, &prepared, pass, &engine)?;
+                let trials = fusion::trials(group, &subject, &prepared, pass, &runner)?;
                 evidence.trials.extend(trials);
             }
         }
@@ -81,13 +100,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
         // After every group: a run that is stopped leaves what it has.
         evidence.write(&args.out)?;
     }
-    print!("{}", evidence.tables()?);
-    Ok(())
+    Ok(evidence)
 }
 
 /// What the groups that are done have shown.
 #[derive(Default)]
-struct Evidence<'a> {
+pub(crate) struct Evidence<'a> {
     /// The groups' own tables.
     scores: String,
     scored: Vec<Scored<'a>>,
@@ -96,7 +114,7 @@ struct Evidence<'a> {
 
 impl<'a> Evidence<'a> {
     /// Every network on every case and rater once, whatever the number of groups that list it.
-    fn distinct(&self) -> Vec<&Scored<'a>> {
+    pub(crate) fn distinct(&self) -> Vec<&Scored<'a>> {
         let mut kept: Vec<&Scored<'a>> = Vec::new();
         for s in &self.scored {
             if !kept.iter().any(|k| k.key() == s.key()) {
@@ -106,16 +124,61 @@ impl<'a> Evidence<'a> {
         kept
     }
 
+    /// All tables, one after another (Markdown).
     fn tables(&self) -> Result<String, std::fmt::Error> {
-        let scored = self.distinct();
+        Ok(self.blocks()?.map(|(_, table)| table).concat())
+    }
+
+    /// The tables and their names.
+    pub(crate) fn blocks(&self) -> Result<[(&'static str, String); 5], std::fmt::Error> {
+        // Every case once: four rotations and what a network was trained on say little here.
+        let new: Vec<_> = self.pool();
         Ok([
-            self.scores.clone(),
-            calibration::table(&scored)?,
-            sizes::table(&scored)?,
-            threshold::table(&scored)?,
-            fusion::table(&self.trials)?,
-        ]
-        .concat())
+            ("scores", self.scores.clone()),
+            ("calibration", calibration::table(&new)?),
+            ("sizes", sizes::table(&new)?),
+            ("threshold", threshold::table(&self.distinct())?),
+            ("fusion", fusion::table(&self.trials)?),
+        ])
+    }
+
+    /// Of the pictures that may be shown the one with the lowest DSC.
+    pub(crate) fn worst(&self) -> Option<&Scored<'a>> {
+        let shown = self.scored.iter().filter(|s| s.group.show);
+        shown.min_by(|a, b| a.dsc().total_cmp(&b.dsc()))
+    }
+
+    /// The results on patients that are new to the network, first rater; all results if there are none.
+    fn pool(&self) -> Vec<&Scored<'a>> {
+        let all = self.distinct();
+        let pool: Vec<_> = all.iter().copied().filter(|s| s.pool).collect();
+        if pool.is_empty() { all } else { pool }
+    }
+
+    /// The figures, beside the tables of [`Evidence::blocks`]: precision and recall of the pool and of every comparison,
+    /// calibration, sizes.
+    pub(crate) fn draw(&self, folder: &Path, prefix: &str) -> Outcome {
+        let path = |name: &str| folder.join(format!("{prefix}{name}.svg"));
+        let pool = self.pool();
+        scores::draw(&path("curves"), &pool)?;
+        calibration::draw(&path("reliability"), &pool)?;
+        sizes::draw(&path("sizes"), &pool)?;
+        let all = self.distinct();
+        let mut names: Vec<&str> = all.iter().filter_map(|s| s.group.compare.as_deref()).collect();
+        names.dedup();
+        for name in names {
+            let of = |s: &&Scored<'_>| s.group.compare.as_deref() == Some(name);
+            // The first rater's of a case come first.
+            let mut drawn: Vec<&Scored<'_>> = Vec::new();
+            for s in all.iter().copied().filter(of) {
+                let same = |d: &&Scored<'_>| (d.model, d.case, d.channels) == (s.model, s.case, s.channels);
+                if !drawn.iter().any(|d| same(&d)) {
+                    drawn.push(s);
+                }
+            }
+            scores::draw(&path(name), &drawn)?;
+        }
+        Ok(())
     }
 
     fn write(&self, out: &Path) -> Outcome {
@@ -126,10 +189,7 @@ impl<'a> Evidence<'a> {
             let trials = serde_json::to_string_pretty(&self.trials)?;
             write(&out.join("fusion.json"), trials.as_bytes())?;
         }
-        let scored = self.distinct();
-        scores::draw(&out.join("curves.svg"), &scored)?;
-        calibration::draw(&out.join("reliability.svg"), &scored)?;
-        sizes::draw(&out.join("sizes.svg"), &scored)
+        self.draw(out, "")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::list::{Case, Group};
 use super::threshold;
-use crate::native::{Native, at, read};
+use crate::native::{at, read};
 use crate::segment;
 use equipoise::metrics::{self, BySize, Evaluation, evaluate};
 use equipoise::pipeline::{Prepared, Settings, prepare};
@@ -11,38 +11,65 @@ use equipoise::volume::nifti::{self, Limits, Scan};
 use equipoise::volume::resample::{Interpolation, resample};
 use equipoise::volume::{Grid, Volume};
 use serde::Serialize;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 type Problem = Box<dyn std::error::Error>;
 
 /// What one case's file holds.
 #[derive(Serialize)]
-pub(super) struct Scored<'a> {
-    pub(super) heading: &'a str,
-    pub(super) model: &'a Path,
-    pub(super) case: &'a str,
-    pub(super) rater: &'a str,
-    pub(super) channels: &'static str,
+pub(crate) struct Scored<'a> {
+    #[serde(skip)]
+    pub(crate) group: &'a Group,
+    pub(crate) heading: &'a str,
+    pub(crate) model: &'a Path,
+    pub(crate) case: &'a str,
+    pub(crate) rater: &'a str,
+    pub(crate) channels: &'static str,
     /// One of those of which the others choose a case's threshold.
-    pub(super) pool: bool,
-    pub(super) evaluation: Evaluation,
+    pub(crate) pool: bool,
+    /// Run in four orientations.
+    pub(crate) rotations: bool,
+    pub(crate) evaluation: Evaluation,
     /// Lesions by their size, cut at the evaluation's threshold.
-    pub(super) sizes: BySize,
+    pub(crate) sizes: BySize,
     /// DSC at each of [`threshold::grid`].
     pub(super) dsc_at: Vec<threshold::DscAt>,
 }
 
 impl Scored<'_> {
     /// What makes it the same result as another.
-    pub(super) fn key(&self) -> (&Path, &str, &str, &str) {
-        (self.model, self.case, self.channels, self.rater)
+    pub(super) fn key(&self) -> (&Path, &str, &str, &str, bool) {
+        (self.model, self.case, self.channels, self.rater, self.rotations)
+    }
+
+    /// DSC at the evaluation's threshold; 1 if there is nothing to find and nothing was found.
+    pub(crate) fn dsc(&self) -> f64 {
+        self.evaluation.dsc.unwrap_or(1.0)
+    }
+
+    /// Its picture in a folder.
+    pub(crate) fn picture(&self, folder: &Path) -> PathBuf {
+        let name = format!("{} {} {}", self.model.display(), self.case, self.channels);
+        let word = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        };
+        let rotations = if self.rotations { "-rotations" } else { "" };
+        let name: String = name.chars().map(word).collect();
+        folder.join("pictures").join(format!("{name}{rotations}.png"))
     }
 
     /// Its line in a legend.
-    pub(super) fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         let model = self.model.display();
-        format!("{model}: {}, {} ({})", self.case, self.channels, self.rater)
+        let rotations = if self.rotations { ", four rotations" } else { "" };
+        format!(
+            "{model}: {}, {}{rotations} ({})",
+            self.case, self.channels, self.rater
+        )
     }
 }
 
@@ -102,6 +129,8 @@ impl<'a> Subject<'a> {
             .map(|&p| p > 0.0 && p >= settings.threshold)
             .collect();
         Ok(Scored {
+            group,
+            rotations: group.rotations,
             heading: &group.heading,
             model: &group.model,
             case: &self.case.name,
@@ -130,6 +159,14 @@ impl Truth {
         Ok(Self { lesion, grid })
     }
 
+    /// 1 where there is lesion.
+    pub(super) fn volume(&self) -> Volume {
+        Volume {
+            grid: self.grid.clone(),
+            data: self.lesion.iter().map(|l| f32::from(u8::from(*l))).collect(),
+        }
+    }
+
     /// A probability on this reference's grid.
     pub(super) fn place(&self, probability: &Volume) -> Result<Vec<f32>, Problem> {
         Ok(resample(probability, &self.grid, Interpolation::Linear, 0.0)?.data)
@@ -154,24 +191,4 @@ pub(super) struct Pass {
     /// Time from prepared scan to fused probability.
     pub(super) seconds: f64,
     pub(super) settings: Settings,
-}
-
-impl Pass {
-    pub(super) fn run(prepared: &Prepared, engine: &Native, settings: &Settings) -> Result<Self, Problem> {
-        let start = Instant::now();
-        let run = equipoise::pipeline::segment(&prepared.head, engine, settings, segment::tell);
-        let found = pollster::block_on(run)?;
-        let seconds = start.elapsed().as_secs_f64();
-        eprintln!();
-        let others = found.others.into_iter();
-        Ok(Self {
-            probability: prepared.restore(found.probability)?,
-            others: others
-                .map(|(window, fused)| Ok((window, prepared.restore(fused.probability)?)))
-                .collect::<Result<_, Problem>>()?,
-            patches: found.patches,
-            seconds,
-            settings: settings.clone(),
-        })
-    }
 }

@@ -15,9 +15,9 @@ pub(super) fn table(group: &Group, scored: &[Scored<'_>]) -> Result<String, std:
     writeln!(out, "**{}** (n = {patients})\n", group.heading)?;
     writeln!(
         out,
-        "| case | channels | rater | mL | DSC | PPV | TPR | F2 | APR | LTPR | LFPR | best DSC, hindsight (threshold) |"
+        "| case | channels | rater | mL | DSC | PPV | TPR | F2 | APR | VD | LTPR | LFPR | lesion F1 | best DSC, hindsight (threshold) |"
     )?;
-    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for s in scored {
         let e = &s.evaluation;
         let best = e.best_thresholds.iter().find(|b| (b.beta - 1.0).abs() < 1e-9);
@@ -26,7 +26,7 @@ pub(super) fn table(group: &Group, scored: &[Scored<'_>]) -> Result<String, std:
         });
         writeln!(
             out,
-            "| {} | {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} | {best} |",
+            "| {} | {} | {} | {:.1} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {best} |",
             s.case,
             s.channels,
             s.rater,
@@ -36,8 +36,10 @@ pub(super) fn table(group: &Group, scored: &[Scored<'_>]) -> Result<String, std:
             word(e.tpr),
             word(e.f2),
             word(e.apr),
+            word(e.vd),
             word(e.ltpr),
             word(e.lfpr),
+            word(e.lesion_f1),
         )?;
     }
     writeln!(out)?;

@@ -6,14 +6,20 @@ use super::word;
 use equipoise::metrics::{MetricsError, confusions_at};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::path::Path;
 
-/// DSC at one threshold.
+/// Scores at one threshold; `None` where a ratio has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct DscAt {
     pub(super) threshold: f32,
-    /// `None` if neither mask has a lesion voxel.
     #[serde(rename = "DSC")]
     pub(super) dsc: Option<f64>,
+    #[serde(rename = "PPV")]
+    pub(super) ppv: Option<f64>,
+    #[serde(rename = "TPR")]
+    pub(super) tpr: Option<f64>,
+    #[serde(rename = "F2")]
+    pub(super) f2: Option<f64>,
 }
 
 /// The thresholds to choose from, ascending.
@@ -24,7 +30,7 @@ pub(super) fn grid() -> Vec<f32> {
         .collect()
 }
 
-/// DSC at every threshold of the grid, from all voxels.
+/// Scores at every threshold of the grid, from all voxels.
 pub(super) fn dsc_at(reference: &[bool], probability: &[f32]) -> Result<Vec<DscAt>, MetricsError> {
     let thresholds = grid();
     let found = confusions_at(reference, probability, &thresholds)?;
@@ -33,6 +39,9 @@ pub(super) fn dsc_at(reference: &[bool], probability: &[f32]) -> Result<Vec<DscA
         .map(|(threshold, confusion)| DscAt {
             threshold,
             dsc: confusion.dice(),
+            ppv: confusion.ppv(),
+            tpr: confusion.tpr(),
+            f2: confusion.f_beta(2.0),
         })
         .collect())
 }
@@ -86,25 +95,45 @@ fn choose(patient: &str, pool: &[(&str, Vec<Option<f64>>)]) -> Option<Choice> {
     best
 }
 
+/// The pool's thresholds, and those of networks that are compared, each from its own other patients.
 pub(super) fn table(scored: &[&Scored<'_>]) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    let mut members: Vec<&Scored<'_>> = Vec::new();
-    for s in scored.iter().filter(|s| s.pool) {
-        if !members
+    let pool: Vec<&Scored<'_>> = scored.iter().copied().filter(|s| s.pool).collect();
+    if !pool.is_empty() {
+        heading(
+            &mut out,
+            "Threshold from other patients",
+            patients(pool.iter().copied()),
+        )?;
+        rows(&mut out, &pool)?;
+        writeln!(out)?;
+    }
+    let mut names: Vec<&str> = scored.iter().filter_map(|s| s.group.compare.as_deref()).collect();
+    names.dedup();
+    for name in names {
+        let compared: Vec<&Scored<'_>> = scored
             .iter()
-            .any(|m| (m.case, m.channels) == (s.case, s.channels))
-        {
-            members.push(s);
+            .copied()
+            .filter(|s| s.group.compare.as_deref() == Some(name))
+            .collect();
+        let title = format!("Threshold from the network's other patients, {name}");
+        heading(&mut out, &title, patients(compared.iter().copied()))?;
+        let mut models: Vec<&Path> = compared.iter().map(|s| s.model).collect();
+        models.sort_unstable();
+        models.dedup();
+        for model in models {
+            let own: Vec<&Scored<'_>> = compared.iter().copied().filter(|s| s.model == model).collect();
+            rows(&mut out, &own)?;
         }
+        writeln!(out)?;
     }
-    if members.is_empty() {
-        return Ok(out);
-    }
-    let n = patients(members.iter().copied());
-    writeln!(out, "**Threshold from other patients** (n = {n})\n")?;
+    Ok(out)
+}
+
+fn heading(out: &mut String, title: &str, n: usize) -> std::fmt::Result {
+    writeln!(out, "**{title}** (n = {n})\n")?;
     if n < 2 {
         writeln!(out, "It takes two patients at least.\n")?;
-        return Ok(out);
     }
     writeln!(
         out,
@@ -114,9 +143,22 @@ pub(super) fn table(scored: &[&Scored<'_>]) -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "| network | case | channels | n others | threshold | mean DSC of the others there | DSC there | DSC at 0.5 |"
+        "| network | case | channels | n others | threshold | mean DSC of the others there | DSC there | PPV | TPR | F2 | DSC at 0.5 |"
     )?;
-    writeln!(out, "|---|---|---|---|---|---|---|---|")?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|")
+}
+
+/// A line for each case of several patients, first rater.
+fn rows(out: &mut String, scored: &[&Scored<'_>]) -> std::fmt::Result {
+    let mut members: Vec<&Scored<'_>> = Vec::new();
+    for s in scored {
+        if !members
+            .iter()
+            .any(|m| (m.case, m.channels) == (s.case, s.channels))
+        {
+            members.push(s);
+        }
+    }
     let pool: Vec<(&str, Vec<Option<f64>>)> = members
         .iter()
         .map(|m| (m.case, m.dsc_at.iter().map(|at| at.dsc).collect()))
@@ -128,7 +170,7 @@ pub(super) fn table(scored: &[&Scored<'_>]) -> Result<String, std::fmt::Error> {
         let there = m.dsc_at[choice.place];
         writeln!(
             out,
-            "| {} | {} | {} | {} | {:.2} | {:.3} | {} | {} |",
+            "| {} | {} | {} | {} | {:.2} | {:.3} | {} | {} | {} | {} | {} |",
             m.model.display(),
             m.case,
             m.channels,
@@ -136,11 +178,13 @@ pub(super) fn table(scored: &[&Scored<'_>]) -> Result<String, std::fmt::Error> {
             there.threshold,
             choice.mean,
             word(there.dsc),
+            word(there.ppv),
+            word(there.tpr),
+            word(there.f2),
             word(m.evaluation.dsc),
         )?;
     }
-    writeln!(out)?;
-    Ok(out)
+    Ok(())
 }
 
 #[cfg(test)]

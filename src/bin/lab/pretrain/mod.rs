@@ -1,5 +1,8 @@
 //! `lab pretrain`: the training run, its log, its curve and its checkpoints.
 
+mod log;
+mod pace;
+
 use crate::Outcome;
 use crate::card::{Card, Training};
 use crate::interrupt::{self, Interrupted};
@@ -8,14 +11,13 @@ use equipoise::learn::ahead::Ahead;
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::material::{Fold, Material};
 use equipoise::learn::sampler::{self, Sampler};
-use equipoise::learn::trainer::{Checkpoint, Counts, StepReport, TrainConfig, Trainer, Watch};
+use equipoise::learn::trainer::{Checkpoint, TrainConfig, Trainer, Watch};
 use equipoise::learn::validation::{ValidationCase, validation_cases};
 use equipoise::net::weights;
 use equipoise::tiling;
-use std::collections::VecDeque;
-use std::fmt::Write as _;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use log::Log;
+use pace::Pace;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,47 +25,44 @@ use std::time::{Duration, Instant};
 pub(crate) struct Args {
     /// Training configuration (JSON); every field has a default.
     #[arg(long)]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Folder with `open_ms` and `lesion_shapes`.
     #[arg(long, default_value = "../shared/data")]
-    data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Folder for checkpoint, log, curve and weights; a checkpoint found there is resumed.
     #[arg(long)]
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Patient (1-30) whose image, mask and tissue map train nothing.
     #[arg(long)]
-    hold_out: Option<u8>,
+    pub(crate) hold_out: Option<u8>,
     /// Start from these weights (safetensors of the same network) instead of random ones.
     #[arg(long)]
-    from: Option<PathBuf>,
+    pub(crate) from: Option<PathBuf>,
     /// Steps in all, instead of the configuration's.
     #[arg(long)]
-    steps: Option<u64>,
+    pub(crate) steps: Option<u64>,
     /// Stop (with a checkpoint) after so many minutes.
     #[arg(long)]
-    minutes: Option<f64>,
+    pub(crate) minutes: Option<f64>,
     /// Plan as many steps as the minutes allow at the pace at hand, so that the learning rate has fallen when they are over.
     #[arg(long, requires = "minutes")]
-    fit: bool,
+    pub(crate) fit: bool,
     /// Minutes between checkpoints.
     #[arg(long, default_value_t = 5.0)]
-    checkpoint_minutes: f64,
+    pub(crate) checkpoint_minutes: f64,
     /// Steps between looks at the held-out patches.
     #[arg(long, default_value_t = 50)]
-    watch_every: u64,
+    pub(crate) watch_every: u64,
     /// Where the network is trained and watched.
     #[arg(long, value_enum, default_value = "cpu")]
-    device: DeviceChoice,
+    pub(crate) device: DeviceChoice,
     /// Threads that make patches ahead.
     #[arg(long, default_value_t = 1)]
-    threads: usize,
+    pub(crate) threads: usize,
     /// Name of the model on its card.
     #[arg(long, default_value = "browser")]
-    name: String,
+    pub(crate) name: String,
 }
-
-/// Steps the smoothed loss is a mean over, and the training DSC is counted over.
-const SMOOTH: usize = 50;
 
 /// Steps between adjustments of how many fit into the minutes given.
 const FIT: u64 = 20;
@@ -109,17 +108,16 @@ pub(crate) fn run(args: &Args) -> Outcome {
     interrupt::listen()?;
     let mut saved = Instant::now();
     let budget = args.minutes.map(|m| Duration::from_secs_f64(m * 60.0));
-    let mut steps = config.steps;
-    while trainer.steps() < steps {
+    while trainer.steps() < trainer.config().steps {
         let batch: Vec<Patch> =
             pace.waiting(|| patches.by_ref().take(config.batch).collect::<Result<_, _>>())?;
         let report = trainer.step(&batch)?;
         let over = budget.is_some_and(|b| pace.start.elapsed() >= b);
         let asked = interrupt::asked();
         if let Some(budget) = budget.filter(|_| args.fit && report.step % FIT == 0) {
-            steps = pace.fitting(report.step, budget);
-            trainer.plan(steps);
+            trainer.plan(pace.fitting(report.step, budget));
         }
+        let steps = trainer.config().steps;
         let last = over || asked || report.step == steps;
         let score = if report.step % args.watch_every == 0 || last {
             watch.score(&trainer.averaged(), device)
@@ -167,59 +165,6 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     }
     Ok(())
-}
-
-/// How fast a run is, and what it waits for.
-struct Pace {
-    start: Instant,
-    first: u64,
-    batch: usize,
-    waited: Duration,
-    /// Step and time of the last adjustment.
-    fitted: (u64, Instant),
-}
-
-impl Pace {
-    /// Of a run that goes on after `first` steps.
-    fn new(first: u64, batch: usize) -> Self {
-        Self {
-            start: Instant::now(),
-            first,
-            batch,
-            waited: Duration::ZERO,
-            fitted: (first, Instant::now()),
-        }
-    }
-
-    /// Does something that waits for patches.
-    fn waiting<T>(&mut self, wait: impl FnOnce() -> T) -> T {
-        let from = Instant::now();
-        let got = wait();
-        self.waited += from.elapsed();
-        got
-    }
-
-    /// How many steps in all fit into a budget at the pace since this was asked last. Storing the last one takes time, too.
-    fn fitting(&mut self, step: u64, budget: Duration) -> u64 {
-        let (before, since) = std::mem::replace(&mut self.fitted, (step, Instant::now()));
-        let per_step = since.elapsed().as_secs_f64() / step.saturating_sub(before).max(1) as f64;
-        let left = budget.saturating_sub(self.start.elapsed()).as_secs_f64() * 0.99;
-        step + (left / per_step.max(1e-9)) as u64
-    }
-
-    /// The pace up to a step of so many, and what is left at it.
-    fn words(&self, step: u64, steps: u64) -> String {
-        let elapsed = self.start.elapsed().as_secs_f64();
-        let per_step = elapsed / step.saturating_sub(self.first).max(1) as f64;
-        let patches = if self.batch > 1 {
-            format!(" ({:.2} patches/s)", self.batch as f64 / per_step)
-        } else {
-            String::new()
-        };
-        let waited = 100.0 * self.waited.as_secs_f64() / elapsed;
-        let left = steps.saturating_sub(step) as f64 * per_step / 60.0;
-        format!("{per_step:.2} s/step{patches}  waiting for patches {waited:.0} %  {left:.0} min left")
-    }
 }
 
 /// A score in words.
@@ -302,129 +247,4 @@ impl Files {
         )?;
         Ok(())
     }
-}
-
-/// The run's log: a CSV file and the curve drawn from it.
-struct Log {
-    file: std::fs::File,
-    recent: VecDeque<f32>,
-    answers: VecDeque<Option<Counts>>,
-    losses: Vec<(f64, f64)>,
-    scores: Vec<(f64, f64)>,
-}
-
-impl Log {
-    /// Opens the log; lines after `step` (from a run that was killed after its last checkpoint) are dropped.
-    fn open(path: &Path, step: u64) -> Result<Self, Box<dyn std::error::Error>> {
-        let mut text = String::from(
-            "step,loss,smoothed_loss,learning_rate,held_out_dsc,held_out_ppv,held_out_tpr,training_dsc\n",
-        );
-        let mut log = (VecDeque::new(), Vec::new(), Vec::new());
-        if step > 0 && path.exists() {
-            for line in String::from_utf8_lossy(&read(path)?).lines().skip(1) {
-                let cells: Vec<f64> = line.split(',').map(|c| c.parse().unwrap_or(f64::NAN)).collect();
-                let [at, loss, smoothed, _, dsc, ..] = cells[..] else {
-                    continue;
-                };
-                if at <= step as f64 {
-                    writeln!(text, "{line}")?;
-                    push(&mut log.0, loss as f32);
-                    log.1.push((at, smoothed));
-                    log.2.extend(dsc.is_finite().then_some((at, dsc)));
-                }
-            }
-        }
-        write(path, text.as_bytes())?;
-        let file = std::fs::OpenOptions::new()
-            .append(true)
-            .open(path)
-            .map_err(at(path))?;
-        Ok(Self {
-            file,
-            recent: log.0,
-            answers: VecDeque::new(),
-            losses: log.1,
-            scores: log.2,
-        })
-    }
-
-    fn add(&mut self, report: &StepReport, score: Option<Counts>) -> std::io::Result<()> {
-        let StepReport {
-            step,
-            loss,
-            counts,
-            learning_rate,
-        } = *report;
-        push(&mut self.recent, loss);
-        push(&mut self.answers, counts);
-        let smoothed = self.smoothed();
-        self.losses.push((step as f64, smoothed));
-        let cell = |v: Option<f64>| v.map_or(String::new(), |v| format!("{v:.4}"));
-        let [dsc, ppv, tpr] = score.map_or([None; 3], |s| [s.dsc(), s.ppv(), s.tpr()]);
-        self.scores.extend(dsc.map(|d| (step as f64, d)));
-        writeln!(
-            self.file,
-            "{step},{loss:.5},{smoothed:.5},{learning_rate:.3e},{},{},{},{}",
-            cell(dsc),
-            cell(ppv),
-            cell(tpr),
-            cell(self.training().dsc())
-        )
-    }
-
-    /// What the network answered to the last patches it was trained on, as far as that was read.
-    fn training(&self) -> Counts {
-        self.answers.iter().copied().flatten().sum()
-    }
-
-    /// Mean loss of the last steps.
-    fn smoothed(&self) -> f64 {
-        self.recent.iter().map(|v| f64::from(*v)).sum::<f64>() / self.recent.len().max(1) as f64
-    }
-
-    fn draw(&self, path: &Path) -> Outcome {
-        use plotters::prelude::*;
-        let steps = self.losses.last().map_or(1.0, |p| p.0);
-        let mut svg = String::new();
-        {
-            let area = SVGBackend::with_string(&mut svg, (800, 420)).into_drawing_area();
-            area.fill(&WHITE)?;
-            let mut chart = ChartBuilder::on(&area)
-                .caption("Training", ("sans-serif", 18))
-                .margin(12)
-                .x_label_area_size(36)
-                .y_label_area_size(44)
-                .build_cartesian_2d(0.0..steps, 0.0..1.0)?;
-            chart
-                .configure_mesh()
-                .x_desc("step")
-                .y_desc("loss, Dice")
-                .draw()?;
-            let loss = RGBColor(0, 114, 178);
-            let dice = RGBColor(213, 94, 0);
-            chart
-                .draw_series(LineSeries::new(self.losses.iter().copied(), loss.stroke_width(2)))?
-                .label(format!("loss, mean of {SMOOTH} steps"))
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], loss.stroke_width(2)));
-            chart
-                .draw_series(LineSeries::new(self.scores.iter().copied(), dice.stroke_width(2)))?
-                .label("Dice on held-out patches")
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], dice.stroke_width(2)));
-            chart
-                .configure_series_labels()
-                .background_style(WHITE.mix(0.8))
-                .border_style(BLACK)
-                .draw()?;
-            area.present()?;
-        }
-        write(path, svg.as_bytes())?;
-        Ok(())
-    }
-}
-
-fn push<T>(recent: &mut VecDeque<T>, value: T) {
-    if recent.len() == SMOOTH {
-        recent.pop_front();
-    }
-    recent.push_back(value);
 }
