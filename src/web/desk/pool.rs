@@ -8,14 +8,15 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-use crate::pipeline::{PredictError, Predictor};
+use crate::pipeline::{Bundle, PredictError, Predictor};
+use crate::tiling::{Group, Sums};
 use crate::web::messages::EngineKind;
 
-/// A predicted patch.
+/// A predicted patch, or a group of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// `side^3` probabilities, x fastest.
-    pub probabilities: Vec<f32>,
+pub struct Answer<T> {
+    /// `side^3` probabilities, x fastest, or the sums of a group.
+    pub values: T,
     /// Milliseconds it took inside the engine; `None` for its first patch, which is slow while code is compiled.
     pub millis: Option<f64>,
 }
@@ -26,7 +27,16 @@ pub trait Engine {
     ///
     /// # Errors
     /// Why the engine ended, in words. An engine that failed once is not asked again.
-    fn predict(&self, patch: &[f32], side: usize) -> impl Future<Output = Result<Answer, String>>;
+    fn predict(&self, patch: &[f32], side: usize) -> impl Future<Output = Result<Answer<Vec<f32>>, String>>;
+
+    /// Voxels of the patches that it takes together; 0 if it takes them one by one.
+    fn group_voxels(&self) -> usize;
+
+    /// Predicts and fuses a group of patches.
+    ///
+    /// # Errors
+    /// As [`Engine::predict`].
+    fn predict_group(&self, bundle: &Bundle) -> impl Future<Output = Result<Answer<Sums>, String>>;
 
     /// Nobody waits for the answer any more: be done with it soon, or end.
     fn abandon(&self);
@@ -85,6 +95,8 @@ pub struct Pool<S: Starter> {
 struct State<E> {
     kind: EngineKind,
     workers: usize,
+    /// Voxels of the patches that a GPU takes together, once its engine has said so.
+    group: usize,
     idle: Vec<E>,
     /// Engines lent or starting.
     busy: usize,
@@ -120,6 +132,7 @@ impl<S: Starter> Pool<S> {
             state: RefCell::new(State {
                 kind,
                 workers,
+                group: 0,
                 idle,
                 busy: 0,
                 waiting,
@@ -184,7 +197,12 @@ impl<S: Starter> Pool<S> {
                 continue;
             }
             match self.starter.start(kind).await {
-                Ok(engine) => return Ok(Lease::new(slot, engine)),
+                Ok(engine) => {
+                    if kind == EngineKind::WebGpu {
+                        self.state.borrow_mut().group = engine.group_voxels();
+                    }
+                    return Ok(Lease::new(slot, engine));
+                }
                 Err(problem) if kind == EngineKind::WebGpu => {
                     self.fall_back(&problem);
                     return Err(PredictError::Lost(problem));
@@ -224,6 +242,7 @@ impl<S: Starter> Pool<S> {
                 return;
             }
             state.kind = EngineKind::Cpu;
+            state.group = 0;
             state.workers = self.cpu_workers;
             state.gpu_failed = Some(problem.trim_end_matches('.').to_owned());
         }
@@ -264,12 +283,12 @@ impl<S: Starter> Predictor for Pool<S> {
             let mut lease = self.lease(want).await?;
             let kind = lease.slot.kind;
             let problem = match lease.predict(&patch, side).await {
-                Ok(answer) => match check(&answer.probabilities, side) {
+                Ok(answer) => match check(&answer.values, side) {
                     Ok(()) => {
                         if let Some(millis) = answer.millis {
                             self.tell(Event::Timed { engine: kind, millis });
                         }
-                        return Ok(answer.probabilities);
+                        return Ok(answer.values);
                     }
                     Err(problem) => problem.to_string(),
                 },
@@ -291,6 +310,35 @@ impl<S: Starter> Predictor for Pool<S> {
 
     fn parallelism(&self) -> usize {
         self.state.borrow().workers
+    }
+
+    fn group(&self, side: usize) -> Option<usize> {
+        Group::size(self.state.borrow().group, side)
+    }
+
+    async fn predict_group(&self, bundle: &Bundle) -> Result<Sums, PredictError> {
+        let mut lease = self.lease(Want::Any).await?;
+        let engine = lease.slot.kind;
+        if engine == EngineKind::Cpu {
+            // It took over after the group was made; asked again, the patches come one by one.
+            return Err(PredictError::Lost("the GPU was given up".into()));
+        }
+        let problem = match lease.predict_group(bundle).await {
+            Ok(answer) => match bundle.check(&answer.values) {
+                Ok(()) => {
+                    if let Some(millis) = answer.millis {
+                        let millis = millis / bundle.count() as f64;
+                        self.tell(Event::Timed { engine, millis });
+                    }
+                    return Ok(answer.values);
+                }
+                Err(problem) => problem.to_string(),
+            },
+            Err(problem) => problem,
+        };
+        lease.engine = None;
+        self.fall_back(&problem);
+        Err(PredictError::Lost(problem))
     }
 }
 
@@ -340,12 +388,22 @@ impl<'a, S: Starter> Lease<'a, S> {
         }
     }
 
-    async fn predict(&mut self, patch: &[f32], side: usize) -> Result<Answer, String> {
+    async fn predict(&mut self, patch: &[f32], side: usize) -> Result<Answer<Vec<f32>>, String> {
         let Some(engine) = &self.engine else {
             return Err("it has ended".into());
         };
         self.at_work = true;
         let answer = engine.predict(patch, side).await;
+        self.at_work = false;
+        answer
+    }
+
+    async fn predict_group(&mut self, bundle: &Bundle) -> Result<Answer<Sums>, String> {
+        let Some(engine) = &self.engine else {
+            return Err("it has ended".into());
+        };
+        self.at_work = true;
+        let answer = engine.predict_group(bundle).await;
         self.at_work = false;
         answer
     }
