@@ -5,14 +5,26 @@ use crate::net::{kernels, memory};
 use crate::tiling::{Fuser, Group, Rotation, Sums, Window};
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Voxels of the patches of a group on a GPU: 8 of 64^3, enough to hide launches and the read-back.
-const HARDWARE: usize = 8 << 18;
+/// How much an adapter takes at once.
+struct Portion {
+    /// Voxels of the patches of a group.
+    voxels: usize,
+    /// Bytes that a batch may take at its peak.
+    batch: u64,
+}
 
-/// The same on an adapter in software, where a patch takes seconds and progress shall stay alive: 2 of 64^3.
-const SOFTWARE: usize = 2 << 18;
+/// A GPU: 8 patches of 64^3 hide launches and the read-back.
+const HARDWARE: Portion = Portion {
+    voxels: 8 << 18,
+    batch: 512_000_000,
+};
 
-/// Bytes that a batch may take at its peak.
-const BATCH_BYTES: u64 = 512_000_000;
+/// An adapter in software, where a patch takes seconds and progress shall stay alive: 2 patches of 64^3. One patch of that
+/// size keeps the processor busy, and two in a batch took longer (`docs/performance.md`); small ones still go together.
+const SOFTWARE: Portion = Portion {
+    voxels: 2 << 18,
+    batch: 128_000_000,
+};
 
 impl Engine {
     /// Voxels that the patches of a group may have in all ([`Group::size`]); 0 where patches are best predicted one by one.
@@ -20,12 +32,15 @@ impl Engine {
     pub fn group_voxels(&self) -> usize {
         match self.binding {
             None => 0,
-            Some(binding) => {
-                let usual = if self.is_software() { SOFTWARE } else { HARDWARE };
-                // Votes and their spread lie in one buffer, over a box of no more voxels.
-                usual.min(usize::try_from(binding / 8).unwrap_or(usize::MAX))
-            }
+            // Votes and their spread lie in one buffer, over a box of no more voxels.
+            Some(binding) => usize::try_from(binding / 8)
+                .unwrap_or(usize::MAX)
+                .min(self.portion().voxels),
         }
+    }
+
+    fn portion(&self) -> Portion {
+        if self.is_software() { SOFTWARE } else { HARDWARE }
     }
 
     /// Predicts the patches of a group and sums their votes, weighed by `window`; `spread` asks for [`Sums::spread`].
@@ -52,7 +67,8 @@ impl Engine {
                 channels,
             });
         }
-        let most = memory::batch(config, side, count, BATCH_BYTES, self.binding.unwrap_or(u64::MAX))?;
+        let binding = self.binding.unwrap_or(u64::MAX);
+        let most = memory::batch(config, side, count, self.portion().batch, binding)?;
         // Equal batches use the same buffers again.
         let batch = count.div_ceil(count.div_ceil(most));
         let predicted = patches

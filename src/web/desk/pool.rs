@@ -1,6 +1,8 @@
 //! A pool of engines as one [`Predictor`]: starts them when tiles come, replaces those that end, and goes on with the
 //! CPU when the GPU fails. Knows nothing of the browser, so it is tested with engines that fail on purpose.
 
+mod lease;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,6 +13,7 @@ use futures_channel::oneshot;
 use crate::pipeline::{Bundle, PredictError, Predictor};
 use crate::tiling::{Group, Sums};
 use crate::web::messages::EngineKind;
+use lease::{Lease, Slot};
 
 /// A predicted patch, or a group of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -354,73 +357,6 @@ pub(super) fn check(probabilities: &[f32], side: usize) -> Result<(), PredictErr
     match probabilities.iter().filter(|p| !(0.0..=1.0).contains(*p)).count() {
         0 => Ok(()),
         count => Err(PredictError::NotProbabilities { count }),
-    }
-}
-
-/// A place among the engines at work; leaving it lets the next one in.
-struct Slot<'a, S: Starter> {
-    pool: &'a Pool<S>,
-    kind: EngineKind,
-}
-
-impl<S: Starter> Drop for Slot<'_, S> {
-    fn drop(&mut self) {
-        self.pool.state.borrow_mut().busy -= 1;
-        // All are woken, not one: the one woken may itself have been dropped meanwhile.
-        self.pool.wake_all();
-    }
-}
-
-/// An engine in use. When it is dropped in mid-tile (a cancelled run) the engine is told so and kept for the next run.
-struct Lease<'a, S: Starter> {
-    slot: Slot<'a, S>,
-    engine: Option<S::Engine>,
-    /// A tile is under way inside the engine.
-    at_work: bool,
-}
-
-impl<'a, S: Starter> Lease<'a, S> {
-    fn new(slot: Slot<'a, S>, engine: S::Engine) -> Self {
-        Self {
-            slot,
-            engine: Some(engine),
-            at_work: false,
-        }
-    }
-
-    async fn predict(&mut self, patch: &[f32], side: usize) -> Result<Answer<Vec<f32>>, String> {
-        let Some(engine) = &self.engine else {
-            return Err("it has ended".into());
-        };
-        self.at_work = true;
-        let answer = engine.predict(patch, side).await;
-        self.at_work = false;
-        answer
-    }
-
-    async fn predict_group(&mut self, bundle: &Bundle) -> Result<Answer<Sums>, String> {
-        let Some(engine) = &self.engine else {
-            return Err("it has ended".into());
-        };
-        self.at_work = true;
-        let answer = engine.predict_group(bundle).await;
-        self.at_work = false;
-        answer
-    }
-}
-
-impl<S: Starter> Drop for Lease<'_, S> {
-    fn drop(&mut self) {
-        let Some(engine) = self.engine.take() else { return };
-        if self.at_work {
-            engine.abandon();
-        } else if engine.worn() {
-            return;
-        }
-        let mut state = self.slot.pool.state.borrow_mut();
-        if state.kind == self.slot.kind && state.idle.len() < state.workers {
-            state.idle.push(engine);
-        }
     }
 }
 
