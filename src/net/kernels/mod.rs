@@ -235,7 +235,7 @@ pub trait Kernels: Backend {
         (samples::added::<Self>(grad, dx), params)
     }
 
-    /// Sums of the weighted votes of overlapping patches; see [`vote`]. `p` is `[patch, 1, z, y, x]`; a row of `places` says
+    /// Sums of the weighted votes of overlapping patches; see [`vote()`]. `p` is `[patch, 1, z, y, x]`; a row of `places` says
     /// where a patch lies in the box: first voxel (x, y, z), and 1 for each axis (x, y, z) that runs backwards; `window` holds
     /// weights along x (`side`), then of rows (`side^2`, y fastest). Not differentiable.
     fn vote(
