@@ -9,9 +9,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use equipoise::pipeline::{
-    Head, PipelineError, PredictError, Predictor, Progress, Run, Segmentation, Settings, Stage, segment,
+    Bundle, Head, PipelineError, PredictError, Predictor, Progress, Run, Segmentation, Settings, Stage,
+    segment,
 };
-use equipoise::tiling::{TilingError, Window};
+use equipoise::tiling::{Fuser, Sums, TilingError, Window};
 use equipoise::volume::Grid;
 use nalgebra::Matrix4;
 use pollster::block_on;
@@ -80,6 +81,8 @@ impl Future for Wait {
 /// A scripted engine.
 struct Engine<'a> {
     parallelism: usize,
+    /// Patches of a group, if it takes groups.
+    group: Option<usize>,
     /// Polls that the n-th call takes.
     slowness: &'a dyn Fn(usize) -> usize,
     /// What the n-th call answers instead of the closed form.
@@ -95,6 +98,7 @@ impl<'a> Engine<'a> {
     fn new(parallelism: usize) -> Self {
         Self {
             parallelism,
+            group: None,
             slowness: &|_| 0,
             fault: &|_| None,
             calls: Cell::new(0),
@@ -102,6 +106,25 @@ impl<'a> Engine<'a> {
             flying: Cell::new(0),
             most_flying: Cell::new(0),
         }
+    }
+
+    fn grouped(most: usize) -> Self {
+        Self {
+            group: Some(most),
+            ..Self::new(1)
+        }
+    }
+
+    /// Takes its time over a call.
+    async fn work(&self) -> usize {
+        let call = self.calls.replace(self.calls.get() + 1);
+        self.flying.set(self.flying.get() + 1);
+        self.most_flying
+            .set(self.most_flying.get().max(self.flying.get()));
+        Wait((self.slowness)(call)).await;
+        self.flying.set(self.flying.get() - 1);
+        self.ended.borrow_mut().push(call);
+        call
     }
 
     fn slow(self, slowness: &'a dyn Fn(usize) -> usize) -> Self {
@@ -116,18 +139,40 @@ impl<'a> Engine<'a> {
 impl Predictor for Engine<'_> {
     async fn predict(&self, patch: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
         assert_eq!(patch.len(), 2 * side * side * side);
-        let call = self.calls.replace(self.calls.get() + 1);
-        self.flying.set(self.flying.get() + 1);
-        self.most_flying
-            .set(self.most_flying.get().max(self.flying.get()));
-        Wait((self.slowness)(call)).await;
-        self.flying.set(self.flying.get() - 1);
-        self.ended.borrow_mut().push(call);
+        let call = self.work().await;
         (self.fault)(call).unwrap_or_else(|| Ok(closed_form(&patch, side)))
     }
 
     fn parallelism(&self) -> usize {
         self.parallelism
+    }
+
+    fn group(&self, side: usize) -> Option<usize> {
+        assert_eq!(side, 8);
+        self.group
+    }
+
+    async fn predict_group(&self, bundle: &Bundle) -> Result<Sums, PredictError> {
+        let group = bundle.group();
+        assert!((1..=self.group.unwrap()).contains(&bundle.count()));
+        let call = self.work().await;
+        let (side, weights) = (group.side(), bundle.window().weights(group.side()));
+        let mut fuser = Fuser::new(group.shape(), &weights).unwrap().with_variance();
+        let patches = bundle.patches().chunks_exact(2 * side.pow(3));
+        assert_eq!(patches.len(), bundle.count());
+        for (patch, placed) in patches.zip(group.patches()) {
+            let mut answer = (self.fault)(call).unwrap_or_else(|| Ok(closed_form(patch, side)))?;
+            placed.turn.apply(&mut answer, side);
+            fuser
+                .add(placed.offset.map(|o| isize::try_from(o).unwrap()), &answer)
+                .unwrap();
+        }
+        let fused = fuser.finish();
+        let times = |v: Vec<f32>| v.iter().zip(bundle.weight()).map(|(v, w)| v * w).collect();
+        Ok(Sums {
+            votes: times(fused.probability),
+            spread: fused.variance.filter(|_| bundle.spread()).map(times),
+        })
     }
 }
 
@@ -340,6 +385,22 @@ fn a_lost_engine_can_be_replaced() {
 }
 
 #[test]
+fn an_engine_that_fills_a_gap_asks_for_nothing_that_was_answered() {
+    let (head, settings) = (head(), settings());
+    let mut run = Run::new(&head, &settings).unwrap();
+    let total = run.total();
+    let slowness = |call: usize| if call == 3 { 1000 } else { 0 };
+    let fault = |call| (call == 9).then(|| Err(PredictError::Lost("gone".to_owned())));
+    let pool = Engine::new(3).slow(&slowness).faulty(&fault);
+    block_on(run.advance(&pool, go_on)).unwrap_err();
+    let kept = run.done();
+    let one = Engine::new(1);
+    block_on(run.advance(&one, go_on)).unwrap();
+    assert_eq!((one.calls.get(), run.done()), (total - kept, total));
+    assert_eq!(run.finish().unwrap(), plain(&settings));
+}
+
+#[test]
 fn an_answer_that_is_no_probability_is_refused() {
     let n = 8 * 8 * 8;
     let mut nan = vec![0.5; n];
@@ -433,6 +494,186 @@ fn unfinished_runs_and_bad_settings_are_refused() {
         Run::new(&head, &bad).map(|_| ()),
         Err(PipelineError::Tiling(TilingError::Overlap { overlap: 1.0 }))
     );
+}
+
+/// Asserts that two results agree but for rounding: 8 votes a voxel or fewer, or up to 64 of them.
+fn alike(a: &Segmentation, b: &Segmentation, settings: &Settings) {
+    let few = settings.overlap <= 0.5 && !settings.rotations;
+    let allowed = if few { 1e-6 } else { 3e-6 };
+    let near = |a: &[f32], b: &[f32], what: &str| {
+        assert_eq!(a.len(), b.len(), "{what}");
+        let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < allowed, "{what} differs by {worst}");
+    };
+    near(&a.probability, &b.probability, "probability");
+    match (&a.variance, &b.variance) {
+        (Some(a), Some(b)) => near(a, b, "variance"),
+        (a, b) => assert_eq!(a.is_some(), b.is_some()),
+    }
+    assert_eq!((a.patches, &a.notes), (b.patches, &b.notes));
+}
+
+fn settings_of_groups() -> [Settings; 3] {
+    [
+        settings(),
+        Settings {
+            variance: true,
+            rotations: true,
+            ..settings()
+        },
+        Settings {
+            variance: true,
+            overlap: 0.75,
+            window: Window::Gaussian,
+            ..settings()
+        },
+    ]
+}
+
+#[test]
+fn groups_give_what_single_patches_do_and_the_same_every_time() {
+    for settings in settings_of_groups() {
+        let expected = plain(&settings);
+        for most in [1, 2, 5, 8, 1000] {
+            let engine = Engine::grouped(most);
+            let got = block_on(segment(&head(), &engine, &settings, go_on)).unwrap();
+            alike(&got, &expected, &settings);
+            let calls = engine.calls.get();
+            assert!(calls >= expected.patches.div_ceil(most), "{calls} of {most}");
+            assert!(most == 1 || calls < expected.patches * 2 / 3, "{calls} of {most}");
+            // To the last bit, also when the run is cut short in between and groups overtake one another.
+            let slowness = |call: usize| if call.is_multiple_of(3) { 7 } else { call % 2 };
+            let other = Engine {
+                parallelism: 3,
+                ..Engine::grouped(most).slow(&slowness)
+            };
+            let head = head();
+            let mut run = Run::new(&head, &settings).unwrap();
+            while run.done() < run.total() {
+                let stop = run.done() + run.total() / 3;
+                let _ = block_on(run.advance(&other, |p| {
+                    if p.done > stop {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                }));
+            }
+            assert_eq!(run.finish().unwrap(), got, "{most}");
+        }
+    }
+}
+
+#[test]
+fn an_engine_lost_over_a_group_is_replaced_by_one_that_takes_none() {
+    for settings in settings_of_groups() {
+        let head = head();
+        let mut run = Run::new(&head, &settings).unwrap();
+        let total = run.total();
+        let fault = |call| (call == 2).then(|| Err(PredictError::Lost("device lost".to_owned())));
+        let problem = block_on(run.advance(&Engine::grouped(4).faulty(&fault), go_on)).unwrap_err();
+        assert!(problem.is_lost(), "{problem:?}");
+        let kept = run.done();
+        assert!(kept > 2, "two groups are kept: {kept}");
+        assert!(matches!(problem, PipelineError::Predict { patch, .. } if patch == kept + 1));
+        let cpu = Engine::new(2);
+        block_on(run.advance(&cpu, go_on)).unwrap();
+        assert_eq!(cpu.calls.get(), total - kept, "only what was missing");
+        alike(&run.finish().unwrap(), &plain(&settings), &settings);
+    }
+}
+
+#[test]
+fn groups_stop_at_answers_that_are_there() {
+    // Patch 3 hangs when the pool is given up; those behind it have answered.
+    let (head, settings) = (head(), settings());
+    let mut run = Run::new(&head, &settings).unwrap();
+    let total = run.total();
+    let slowness = |call: usize| if call == 3 { 1000 } else { 0 };
+    let fault = |call| (call == 9).then(|| Err(PredictError::Lost("gone".to_owned())));
+    let pool = Engine::new(3).slow(&slowness).faulty(&fault);
+    block_on(run.advance(&pool, go_on)).unwrap_err();
+    let kept = run.done();
+    assert!(kept > 4, "{kept}");
+    let seen = RefCell::new(Vec::new());
+    block_on(run.advance(&Engine::grouped(4), |p| {
+        seen.borrow_mut().push(p.done);
+        ControlFlow::Continue(())
+    }))
+    .unwrap();
+    assert_eq!(seen.borrow()[..2], [kept, kept + 1], "the missing patch alone");
+    assert_eq!(seen.borrow().last(), Some(&total));
+    alike(&run.finish().unwrap(), &plain(&settings), &settings);
+}
+
+#[test]
+fn a_group_is_cancelled_and_dropped_as_a_patch_is() {
+    let (head, settings) = (head(), settings());
+    let mut run = Run::new(&head, &settings).unwrap();
+    let engine = Engine::grouped(4);
+    let stop = |p: Progress| {
+        if p.done > 0 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    block_on(run.advance(&engine, stop)).unwrap_err();
+    assert_eq!(engine.calls.get(), 1);
+    let done = run.done();
+    assert!((2..=4).contains(&done), "{done}");
+    let slowness = |_| 1_000_000;
+    let slow = Engine::grouped(4).slow(&slowness);
+    {
+        let mut advance = std::pin::pin!(run.advance(&slow, go_on));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..50 {
+            assert!(advance.as_mut().poll(&mut cx).is_pending());
+        }
+    }
+    assert_eq!(run.done(), done);
+    block_on(run.advance(&Engine::grouped(4), go_on)).unwrap();
+    alike(&run.finish().unwrap(), &plain(&settings), &settings);
+}
+
+#[test]
+fn sums_that_are_none_of_probabilities_are_refused() {
+    let n = 8 * 8 * 8;
+    for bad in [f32::NAN, 1.5, -0.5] {
+        let fault = |call| (call == 1).then(|| Ok(vec![bad; n]));
+        let engine = Engine::grouped(4).faulty(&fault);
+        let problem = block_on(segment(&head(), &engine, &settings(), go_on)).unwrap_err();
+        let PipelineError::Predict { patch, source, .. } = problem else {
+            panic!("{problem:?}")
+        };
+        assert!(patch > 1, "the first group was good");
+        assert!(matches!(source, PredictError::NotProbabilities { count: n } if n > 0));
+    }
+}
+
+#[test]
+fn a_network_stuck_at_a_constant_is_noted_in_groups_too() {
+    let n = 8 * 8 * 8;
+    for p in [0.0, 0.25, 1.0] {
+        let constant = |_| Some(Ok(vec![p; n]));
+        let engine = Engine::grouped(5).faulty(&constant);
+        let got = block_on(segment(&head(), &engine, &settings(), go_on)).unwrap();
+        assert_eq!(got.notes.len(), 1, "{p}: {:?}", got.notes);
+    }
+    let got = block_on(segment(&head(), &Engine::grouped(5), &settings(), go_on)).unwrap();
+    assert_eq!(got.notes, Vec::<String>::new());
+}
+
+#[test]
+fn windows_to_be_compared_hear_every_patch_by_itself() {
+    let settings = Settings {
+        compare_windows: true,
+        ..settings()
+    };
+    let engine = Engine::grouped(4);
+    let got = block_on(segment(&head(), &engine, &settings, go_on)).unwrap();
+    assert_eq!(engine.calls.get(), got.patches);
+    assert_eq!(got, plain(&settings));
 }
 
 #[test]

@@ -6,8 +6,16 @@ use burn::tensor::Device;
 use burn::tensor::wgpu::wgpu::DeviceType;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// An opened device, its name, and whether it is emulated in software.
-type Opened = (Device, String, bool);
+/// An opened device.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    pub(super) device: Device,
+    pub(super) name: String,
+    /// Emulated on the CPU.
+    pub(super) software: bool,
+    /// Bytes of the largest buffer that a kernel can read or write.
+    pub(super) binding: u64,
+}
 
 /// Opens the best adapter, or hands out the one opened before: burn registers a runtime once per process.
 ///
@@ -41,7 +49,13 @@ pub(super) async fn open() -> Result<Opened, EngineError> {
         Class::Hardware
     };
     Tiles::of(class).set();
-    let opened = (device, format!("{name} ({:?})", info.backend), software);
+    let limits = setup.device.limits();
+    let opened = Opened {
+        device,
+        name: format!("{name} ({:?})", info.backend),
+        software,
+        binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+    };
     *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
     Ok(opened)
 }

@@ -1,5 +1,7 @@
 //! A network on a device: weights in, then patches in, probabilities out.
 
+mod group;
+
 use super::config::NetConfig;
 use super::graph::DenseNet;
 #[cfg(not(feature = "stock"))]
@@ -68,6 +70,8 @@ pub struct Engine {
     device: Device,
     name: String,
     software: bool,
+    /// Bytes of the largest buffer that a kernel can use; `None` where patches are best predicted one by one.
+    binding: Option<u64>,
     net: Option<(NetConfig, DenseNet)>,
 }
 
@@ -79,6 +83,7 @@ impl Engine {
             device: Device::flex(),
             name: "CPU".to_owned(),
             software: false,
+            binding: None,
             net: None,
         }
     }
@@ -89,11 +94,12 @@ impl Engine {
     /// [`EngineError::NoDevice`] if no adapter can be opened.
     #[cfg(feature = "gpu")]
     pub async fn gpu() -> Result<Self, EngineError> {
-        let (device, name, software) = super::adapter::open().await?;
+        let opened = super::adapter::open().await?;
         Ok(Self {
-            device,
-            name,
-            software,
+            device: opened.device,
+            name: opened.name,
+            software: opened.software,
+            binding: Some(opened.binding),
             net: None,
         })
     }
@@ -148,7 +154,7 @@ impl Engine {
         run(net, config.in_channels, patch, side, &self.device).await
     }
 
-    /// Runs a small fixed network here and on the CPU and compares: an invalid shader is only logged on WebGPU, and
+    /// Runs a small fixed network here and on the CPU and compares, and sums known votes: an invalid shader is only logged on WebGPU, and
     /// stale memory comes back as if nothing had happened.
     ///
     /// # Errors
@@ -164,6 +170,13 @@ impl Engine {
             .collect();
         let known = weights::from_bytes(&config, file.clone(), &cpu)?;
         let expected = run(&known, 2, patch.clone(), side, &cpu).await?;
+        let differs = |difference: f64| {
+            let allowed = AGREEMENT;
+            if difference > allowed {
+                return Err(EngineError::SelfTest { difference, allowed });
+            }
+            Ok(())
+        };
         let ours = weights::from_bytes(&config, file, &self.device)?;
         // Twice: the second run meets buffers that were used before.
         for _ in 0..2 {
@@ -173,12 +186,8 @@ impl Engine {
                 .zip(&expected)
                 .map(|(a, b)| f64::from((a - b).abs()))
                 .fold(0.0, f64::max);
-            if difference > AGREEMENT {
-                return Err(EngineError::SelfTest {
-                    difference,
-                    allowed: AGREEMENT,
-                });
-            }
+            differs(difference)?;
+            differs(group::vote_differs(&self.device).await?)?;
         }
         Ok(())
     }
@@ -204,25 +213,39 @@ async fn run(
             channels,
         });
     }
-    let x = Tensor::<5>::from_data(TensorData::new(patch, [1, channels, side, side, side]), device);
-    #[cfg(not(feature = "stock"))]
-    let logits = net.forward(x, Mode::Infer);
-    #[cfg(feature = "stock")]
-    let logits = super::stock::forward(net, x, false);
-    let p = activation::sigmoid(logits);
-    // Only asynchronous reads work in a browser.
-    let data = p
-        .into_data_async()
-        .await
-        .map_err(|e| EngineError::Device(e.to_string()))?;
-    let p: Vec<f32> = data
-        .try_to_vec()
-        .map_err(|e| EngineError::Device(e.to_string()))?;
+    let p = read(probabilities(net, channels, patch, side, device)).await?;
     let count = p.iter().filter(|p| !(0.0..=1.0).contains(*p)).count();
     if count > 0 {
         return Err(EngineError::NotProbabilities { count });
     }
     Ok(p)
+}
+
+/// One forward pass over whole patches; `[patch, 1, z, y, x]`.
+fn probabilities(
+    net: &DenseNet,
+    channels: usize,
+    patches: Vec<f32>,
+    side: usize,
+    device: &Device,
+) -> Tensor<5> {
+    let batch = patches.len() / (channels * side.pow(3)).max(1);
+    let shape = [batch, channels, side, side, side];
+    let x = Tensor::<5>::from_data(TensorData::new(patches, shape), device);
+    #[cfg(not(feature = "stock"))]
+    let logits = net.forward(x, Mode::Infer);
+    #[cfg(feature = "stock")]
+    let logits = super::stock::forward(net, x, false);
+    activation::sigmoid(logits)
+}
+
+/// The values of a tensor. Only asynchronous reads work in a browser.
+async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, EngineError> {
+    let data = tensor
+        .into_data_async()
+        .await
+        .map_err(|e| EngineError::Device(e.to_string()))?;
+    data.try_to_vec().map_err(|e| EngineError::Device(e.to_string()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ const VALUE: u64 = 4;
 struct Ledger {
     live: u64,
     peak: u64,
+    /// The most that was allocated in one piece.
+    largest: u64,
     /// The largest zero-bordered copy of a convolution's input; the CPU keeps it, a GPU's pool too.
     border: u64,
 }
@@ -23,6 +25,7 @@ impl Ledger {
     fn hold(&mut self, values: u64) -> u64 {
         self.live += values;
         self.peak = self.peak.max(self.live);
+        self.largest = self.largest.max(values);
         values
     }
 
@@ -111,7 +114,34 @@ impl Sizes {
 /// # Errors
 /// [`ConfigError`] if the configuration or the side is out of range.
 pub fn inference(config: &NetConfig, side: usize, batch: usize) -> Result<u64, ConfigError> {
-    let s = Sizes::new(config, side, batch)?;
+    Ok(pass(&Sizes::new(config, side, batch)?).bytes())
+}
+
+/// Most patches that a GPU takes in one pass: `most`, or as many as take no more than `bytes` at their peak and `binding`
+/// bytes in any one buffer; at least 1.
+///
+/// # Errors
+/// [`ConfigError`] if the configuration or the side is out of range.
+pub fn batch(
+    config: &NetConfig,
+    side: usize,
+    most: usize,
+    bytes: u64,
+    binding: u64,
+) -> Result<usize, ConfigError> {
+    for batch in (2..=most).rev() {
+        let l = pass(&Sizes::new(config, side, batch)?);
+        // The CPU copies one sample at a time into a border of zeros, a GPU all.
+        let border = l.border * batch as u64;
+        if (l.peak + border) * VALUE <= bytes && l.largest.max(border) * VALUE <= binding {
+            return Ok(batch);
+        }
+    }
+    Ok(1)
+}
+
+/// What inference allocates.
+fn pass(s: &Sizes) -> Ledger {
     let mut l = Ledger::default();
     let mut x = l.hold(s.full(s.input));
     if s.compact {
@@ -134,7 +164,7 @@ pub fn inference(config: &NetConfig, side: usize, batch: usize) -> Result<u64, C
     for level in 0..s.levels() {
         let buffer = l.hold(s.maps(s.before[level] + 3 * s.new, level));
         l.free(x);
-        block(&mut l, &s, level);
+        block(&mut l, s, level);
         let conv = l.hold(s.maps(s.before[level + 1], level));
         x = l.hold(s.maps(s.before[level + 1], level + 1));
         l.free(conv);
@@ -143,15 +173,15 @@ pub fn inference(config: &NetConfig, side: usize, batch: usize) -> Result<u64, C
     let centre = s.levels();
     let mut below = l.hold(s.maps(s.before[centre] + s.new, centre));
     l.free(x);
-    block(&mut l, &s, centre);
+    block(&mut l, s, centre);
     for level in (0..centre).rev() {
-        raise(&mut l, &s, level);
+        raise(&mut l, s, level);
         l.free(below);
-        block(&mut l, &s, level);
+        block(&mut l, s, level);
         below = buffers[level];
     }
-    head(&mut l, &s);
-    Ok(l.bytes())
+    head(&mut l, s);
+    l
 }
 
 /// The layers of a block: one bottleneck at a time.
@@ -317,5 +347,22 @@ mod tests {
             before = forward;
         }
         assert!(inference(&config, 33, 1).is_err());
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_its_memory() {
+        let config = NetConfig::preset("browser", 2).unwrap();
+        let (mb, none) = (1_000_000, u64::MAX);
+        let alone = inference(&config, 64, 1).unwrap();
+        let of = |most, bytes, binding| batch(&config, 64, most, bytes, binding).unwrap();
+        assert_eq!(of(8, none, none), 8);
+        assert_eq!(of(3, none, none), 3);
+        assert_eq!(of(0, none, none), 1);
+        assert_eq!(of(8, alone, none), 1);
+        assert_eq!(of(8, 0, 0), 1, "one patch is always tried");
+        let some = of(16, 512 * mb, none);
+        assert!((3..=6).contains(&some), "{some}");
+        assert!(of(16, none, 128 << 20) < 16);
+        assert!(batch(&config, 33, 4, none, none).is_err());
     }
 }

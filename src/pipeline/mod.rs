@@ -4,6 +4,8 @@
 //! which [`mask`] cuts into lesions. Nothing here starts a thread or needs an executor: the caller polls.
 
 pub mod archive;
+mod ask;
+mod bundle;
 pub mod cohort;
 pub mod compare;
 mod error;
@@ -25,6 +27,7 @@ mod run;
 mod settings;
 pub mod table;
 
+pub use bundle::Bundle;
 pub use compare::{CompareError, Comparer, Comparison, Reference, Verdict};
 pub use error::PipelineError;
 pub use finished::{FileError, Finished, Inputs, Record};

@@ -2,6 +2,9 @@
 
 use std::future::Future;
 
+use super::Bundle;
+use crate::tiling::Sums;
+
 /// Why a patch could not be predicted.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -42,8 +45,26 @@ pub trait Predictor {
     /// [`PredictError`] if the engine fails or is lost.
     fn predict(&self, patch: Vec<f32>, side: usize) -> impl Future<Output = Result<Vec<f32>, PredictError>>;
 
-    /// How many patches may be in flight at once (workers in a pool; 1 on a GPU).
+    /// How many questions may be in flight at once (workers in a pool; 1 on a GPU).
     fn parallelism(&self) -> usize {
         1
+    }
+
+    /// How many patches of this side are best handed over together, to [`Predictor::predict_group`]; `None` if one by
+    /// one. Always the same on one engine, for the last bits of a result depend on it.
+    fn group(&self, side: usize) -> Option<usize> {
+        let _ = side;
+        None
+    }
+
+    /// Predicts the patches of a group, turns the answers back and sums them as votes, in order.
+    ///
+    /// # Errors
+    /// [`PredictError`] if the engine fails or is lost, or takes no groups.
+    fn predict_group(&self, bundle: &Bundle) -> impl Future<Output = Result<Sums, PredictError>> {
+        let _ = bundle;
+        std::future::ready(Err(PredictError::Engine(
+            "it takes one patch at a time".to_owned(),
+        )))
     }
 }

@@ -86,16 +86,19 @@ impl TimeLeft {
         }
     }
 
-    /// A patch was done at `now`.
-    pub fn patch_done(&mut self, now: Duration) {
-        self.in_round += 1;
+    /// So many patches were done together at `now`.
+    pub fn patches_done(&mut self, count: usize, now: Duration) {
+        self.in_round += count;
         if self.in_round < self.parallelism {
             return;
         }
         if self.rounds.len() == Self::ROUNDS {
             self.rounds.pop_front();
         }
-        self.rounds.push_back(now.saturating_sub(self.round_began));
+        let round = now.saturating_sub(self.round_began);
+        // A group of patches is a long round; the last group may be a small one.
+        let share = self.parallelism as f64 / self.in_round as f64;
+        self.rounds.push_back(round.mul_f64(share));
         self.round_began = now;
         self.in_round = 0;
     }
@@ -127,9 +130,9 @@ mod tests {
     fn nothing_is_said_before_a_round_is_over() {
         let mut left = TimeLeft::new(2, ms(500));
         assert_eq!(left.estimate(10), None);
-        left.patch_done(ms(900));
+        left.patches_done(1, ms(900));
         assert_eq!(left.estimate(9), None);
-        left.patch_done(ms(1500));
+        left.patches_done(1, ms(1500));
         assert_eq!(left.estimate(8), Some(ms(4000)), "a round of two took 1 s");
     }
 
@@ -139,7 +142,7 @@ mod tests {
         let mut now = 0;
         for took in [9_000, 1000, 1010, 990, 600_000, 1000, 1005] {
             now += took;
-            left.patch_done(ms(now));
+            left.patches_done(1, ms(now));
         }
         assert_eq!(left.estimate(20), Some(ms(20 * 1005)));
     }
@@ -150,11 +153,11 @@ mod tests {
         let mut now = 0;
         for _ in 0..100 {
             now += 1000;
-            left.patch_done(ms(now));
+            left.patches_done(1, ms(now));
         }
         for _ in 0..8 {
             now += 3000;
-            left.patch_done(ms(now));
+            left.patches_done(1, ms(now));
         }
         assert_eq!(
             left.estimate(10),
@@ -168,7 +171,7 @@ mod tests {
         let mut left = TimeLeft::new(4, ms(0));
         for burst in 1..=5 {
             for worker in 0..4 {
-                left.patch_done(ms(burst * 2000 + worker));
+                left.patches_done(1, ms(burst * 2000 + worker));
             }
         }
         let estimate = left.estimate(40).unwrap();
@@ -177,9 +180,20 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_unequal_sizes_are_timed_by_the_patch() {
+        let mut left = TimeLeft::new(1, ms(0));
+        let mut now = 0;
+        for count in [8, 8, 3, 8] {
+            now += 100 * count;
+            left.patches_done(count as usize, ms(now));
+        }
+        assert_eq!(left.estimate(20), Some(ms(2000)));
+    }
+
+    #[test]
     fn a_clock_that_runs_backwards_is_survived() {
         let mut left = TimeLeft::new(0, ms(1000));
-        left.patch_done(ms(900));
+        left.patches_done(1, ms(900));
         assert_eq!(left.estimate(5), Some(ms(0)));
     }
 }

@@ -8,11 +8,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use web_time::Instant;
 
-use super::{Head, PipelineError, PredictError, Predictor, Progress, Settings, Stage, TimeLeft};
-use crate::tiling::{Fused, Fuser, Plan, TilingError, Window};
+use super::ask::{Answer, Question, Vote, ask};
+use super::{Bundle, Head, PipelineError, Predictor, Progress, Settings, Stage, TimeLeft};
+use crate::tiling::{Fused, Fuser, Group, Plan, Rotation, TilingError, Window};
 
-/// Answers that may wait for an earlier one, per patch in flight, before no more patches are handed out. Bounds
-/// memory when one patch hangs.
+/// Answers that may wait for an earlier one, per question in flight, before no more are asked. Bounds memory when one
+/// patch hangs.
 const WAITING_PER_FLYING: usize = 4;
 
 /// What a run ends with, on the grid of [`Head`].
@@ -38,7 +39,8 @@ pub struct Segmentation {
 /// predictor if the first was lost.
 ///
 /// Votes are fused in the order of the plan, whatever the order of the answers, so a result does not depend on how
-/// many patches run side by side: it is the same to the last bit.
+/// many patches run side by side: it is the same to the last bit. Where the predictor takes groups of patches
+/// ([`Predictor::group`]) consecutive ones are handed over together, and the groups vote in the order of the plan.
 ///
 /// The head may be borrowed (`&Head`) or shared (`Arc<Head>`).
 #[derive(Debug)]
@@ -51,8 +53,8 @@ pub struct Run<H> {
     others: Vec<(Window, Fuser)>,
     /// Patches that have voted: all before this one.
     fused: usize,
-    /// Answers that came before that of an earlier patch.
-    waiting: BTreeMap<usize, Vec<f32>>,
+    /// Answers that came before that of an earlier patch, by their first patch.
+    waiting: BTreeMap<usize, Vote>,
     /// Answers to patches with any contrast, and how many of them had none.
     judged: usize,
     flat: usize,
@@ -100,7 +102,7 @@ impl<H: Deref<Target = Head>> Run<H> {
     /// Patches answered, rotations counted.
     #[must_use]
     pub fn done(&self) -> usize {
-        self.fused + self.waiting.len()
+        self.fused + self.waiting.values().map(Vote::patches).sum::<usize>()
     }
 
     /// Where the patches lie.
@@ -109,9 +111,9 @@ impl<H: Deref<Target = Head>> Run<H> {
         &self.plan
     }
 
-    /// Predicts and fuses what is left, [`Predictor::parallelism`] patches at a time.
+    /// Predicts and fuses what is left, [`Predictor::parallelism`] patches, or groups of them, at a time.
     ///
-    /// `progress` is called once at the start and after every patch; [`ControlFlow::Break`] cancels. Dropping the
+    /// `progress` is called once at the start and after every answer; [`ControlFlow::Break`] cancels. Dropping the
     /// future cancels at once. Patches in flight are then dropped with it and asked for again by the next call.
     ///
     /// # Errors
@@ -125,6 +127,8 @@ impl<H: Deref<Target = Head>> Run<H> {
         let total = self.total();
         let side = self.settings.patch;
         let at_once = predictor.parallelism().max(1);
+        // Other windows need every vote by itself.
+        let group = predictor.group(side).filter(|_| self.others.is_empty());
         let start = Instant::now();
         let mut left = TimeLeft::new(at_once, Duration::ZERO);
         let mut flying = FuturesUnordered::new();
@@ -135,40 +139,37 @@ impl<H: Deref<Target = Head>> Run<H> {
             while flying.len() < at_once
                 && (flying.is_empty() || self.waiting.len() < at_once * WAITING_PER_FLYING)
             {
-                while self.waiting.contains_key(&next) {
-                    next += 1;
+                // Votes that waited for the one that just came are fused by now.
+                next = next.max(self.fused);
+                while let Some(vote) = self.waiting.get(&next) {
+                    next += vote.patches();
                 }
                 if next >= total {
                     break;
                 }
-                let patch = self.patch(next)?;
-                let has_contrast = varies(&patch);
-                flying.push(ask(predictor, next, patch, side, has_contrast));
-                next += 1;
+                let question = match group {
+                    None => Question::Patch(self.patch(next)?),
+                    Some(most) => Question::Group(self.bundle(next, most)?),
+                };
+                let patches = question.patches();
+                flying.push(ask(predictor, next, question, side));
+                next += patches;
             }
-            let Some(Answer {
-                job,
-                has_contrast,
-                answer,
-            }) = flying.next().await
-            else {
+            let Some(Answer { job, contrast, vote }) = flying.next().await else {
                 return Ok(());
             };
-            let answer =
-                answer
-                    .and_then(|values| check(values, side))
-                    .map_err(|source| PipelineError::Predict {
-                        patch: job + 1,
-                        total,
-                        source,
-                    })?;
-            if has_contrast {
-                self.judged += 1;
-                self.flat += usize::from(!varies(&answer));
+            let vote = vote.map_err(|source| PipelineError::Predict {
+                patch: job + 1,
+                total,
+                source,
+            })?;
+            if contrast > 0 {
+                self.judged += contrast;
+                self.flat += if vote.flat() { contrast } else { 0 };
             }
-            self.waiting.insert(job, answer);
+            left.patches_done(vote.patches(), start.elapsed());
+            self.waiting.insert(job, vote);
             self.fuse_waiting()?;
-            left.patch_done(start.elapsed());
             self.tell(&left, &mut progress)?;
         }
     }
@@ -220,27 +221,55 @@ impl<H: Deref<Target = Head>> Run<H> {
         })
     }
 
+    /// Where the patch of a job lies, and how it is turned.
+    fn place(&self, job: usize) -> ([isize; 3], Rotation) {
+        let turns = self.settings.orientations();
+        (self.plan.origins()[job / turns.len()], turns[job % turns.len()])
+    }
+
     /// The input of one patch in one orientation.
     fn patch(&self, job: usize) -> Result<Vec<f32>, PipelineError> {
-        let turns = self.settings.orientations();
-        let mut patch = self
-            .head
-            .patch(self.plan.origins()[job / turns.len()], self.settings.patch)?;
-        turns[job % turns.len()].apply(&mut patch, self.settings.patch);
+        let (origin, turn) = self.place(job);
+        let mut patch = self.head.patch(origin, self.settings.patch)?;
+        turn.apply(&mut patch, self.settings.patch);
         Ok(patch)
+    }
+
+    /// The next patches, `most` of them unless some were answered before or they lie far apart.
+    fn bundle(&self, first: usize, most: usize) -> Result<Bundle, PipelineError> {
+        let answered = self.waiting.range(first..).next().map(|(&job, _)| job);
+        let end = answered.unwrap_or(self.total()).min(first + most.max(1));
+        let jobs = first..end;
+        let group = Group::gather(self.settings.patch, jobs.clone().map(|job| self.place(job)));
+        let mut patches = Vec::new();
+        for job in jobs.take(group.patches().len()) {
+            patches.extend(self.patch(job)?);
+        }
+        Ok(Bundle::new(
+            group,
+            patches,
+            self.settings.window,
+            self.settings.variance,
+        ))
     }
 
     /// Lets every answer vote whose turn has come.
     fn fuse_waiting(&mut self) -> Result<(), PipelineError> {
-        let turns = self.settings.orientations();
-        while let Some(mut answer) = self.waiting.remove(&self.fused) {
-            turns[self.fused % turns.len()].apply(&mut answer, self.settings.patch);
-            let origin = self.plan.origins()[self.fused / turns.len()];
-            self.fuser.add(origin, &answer)?;
-            for (_, fuser) in &mut self.others {
-                fuser.add(origin, &answer)?;
+        while let Some(vote) = self.waiting.remove(&self.fused) {
+            self.fused += vote.patches();
+            match vote {
+                Vote::Patch(mut answer) => {
+                    let (origin, turn) = self.place(self.fused - 1);
+                    turn.apply(&mut answer, self.settings.patch);
+                    self.fuser.add(origin, &answer)?;
+                    for (_, fuser) in &mut self.others {
+                        fuser.add(origin, &answer)?;
+                    }
+                }
+                Vote::Group { bundle, sums } => {
+                    self.fuser.merge(bundle.group(), &sums, bundle.weight())?;
+                }
             }
-            self.fused += 1;
         }
         Ok(())
     }
@@ -278,45 +307,4 @@ pub async fn segment<P: Predictor>(
     let mut run = Run::new(head, settings)?;
     run.advance(predictor, progress).await?;
     run.finish()
-}
-
-/// What came back for one patch.
-struct Answer {
-    job: usize,
-    has_contrast: bool,
-    answer: Result<Vec<f32>, PredictError>,
-}
-
-/// A patch in flight. One function, so that all futures are of one type and need no box.
-async fn ask<P: Predictor>(
-    predictor: &P,
-    job: usize,
-    patch: Vec<f32>,
-    side: usize,
-    has_contrast: bool,
-) -> Answer {
-    let answer = predictor.predict(patch, side).await;
-    Answer {
-        job,
-        has_contrast,
-        answer,
-    }
-}
-
-/// The answer itself if it is one probability per voxel.
-fn check(answer: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
-    let (expected, got) = (side * side * side, answer.len());
-    if got != expected {
-        return Err(PredictError::Length { expected, got });
-    }
-    let count = answer.iter().filter(|p| !(0.0..=1.0).contains(*p)).count();
-    if count > 0 {
-        return Err(PredictError::NotProbabilities { count });
-    }
-    Ok(answer)
-}
-
-/// True unless all values are the same.
-fn varies(values: &[f32]) -> bool {
-    values.iter().any(|v| *v != values[0])
 }

@@ -1,6 +1,6 @@
 //! Soft voting: many overlapping predictions in, one probability a voxel out.
 
-use super::{TilingError, Weights, clip};
+use super::{Group, Rounded, TilingError, Weights, clip};
 
 /// Fuses the predictions of overlapping patches: `P(v) = sum_k W(v - o_k) p_k(v) / sum_k W(v - o_k)`
 /// (`method.md` 5.2).
@@ -14,10 +14,7 @@ use super::{TilingError, Weights, clip};
 #[derive(Clone, Debug)]
 pub struct Fuser {
     shape: [usize; 3],
-    side: usize,
-    axis: Vec<f32>,
-    axis_exact: Vec<f64>,
-    floor: f32,
+    weights: Rounded,
     votes: Vec<f32>,
     weight: Vec<f32>,
     /// `sum W (p - P)^2` so far, if asked for.
@@ -32,6 +29,15 @@ pub struct Fused {
     /// Weighted variance of the votes of every voxel, `sum W (p - P)^2 / sum W`, if it was asked for; in
     /// `[0, 0.25]`, 0 where no patch voted.
     pub variance: Option<Vec<f32>>,
+}
+
+/// What the votes of a [`Group`] add up to in each voxel of its box, x fastest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sums {
+    /// `sum W p`.
+    pub votes: Vec<f32>,
+    /// `sum W (p - mean)^2` around the group's own mean, if it was asked for.
+    pub spread: Option<Vec<f32>>,
 }
 
 impl Fuser {
@@ -54,10 +60,7 @@ impl Fuser {
             .ok_or(TilingError::TooLarge { shape })?;
         Ok(Self {
             shape,
-            side: weights.axis().len(),
-            axis: weights.axis().iter().map(|&w| w as f32).collect(),
-            axis_exact: weights.axis().to_vec(),
-            floor: weights.floor() as f32,
+            weights: weights.rounded(),
             votes: vec![0.0; voxels],
             weight: vec![0.0; voxels],
             spread: None,
@@ -84,7 +87,7 @@ impl Fuser {
     /// # Errors
     /// [`TilingError::Length`] if the prediction is no patch of this side.
     pub fn add(&mut self, origin: [isize; 3], prediction: &[f32]) -> Result<(), TilingError> {
-        let side = self.side;
+        let side = self.weights.side();
         TilingError::check_length("A prediction", side * side * side, prediction.len())?;
         let [nx, ny, nz] = self.shape;
         let (x0, px, x_count) = clip(origin[0], side, nx);
@@ -93,23 +96,75 @@ impl Fuser {
         if x_count == 0 {
             return Ok(());
         }
-        let weight_x = &self.axis[px..px + x_count];
         for z in 0..z_count {
             for y in 0..y_count {
-                let weight_yz = (self.axis_exact[py + y] * self.axis_exact[pz + z]) as f32;
                 let from = px + side * (py + y + side * (pz + z));
                 let to = x0 + nx * (y0 + y + ny * (z0 + z));
-                let row = Row {
-                    prediction: &prediction[from..from + x_count],
-                    weight_x,
-                    weight_yz,
-                    floor: self.floor,
-                };
+                let row = prediction[from..from + x_count]
+                    .iter()
+                    .copied()
+                    .zip(self.weights.row(px, x_count, py + y, pz + z));
                 let votes = &mut self.votes[to..to + x_count];
                 let weight = &mut self.weight[to..to + x_count];
                 match &mut self.spread {
-                    None => row.vote(votes, weight),
-                    Some(spread) => row.vote_and_spread(votes, weight, &mut spread[to..to + x_count]),
+                    None => vote(row, votes, weight),
+                    Some(spread) => vote_and_spread(row, votes, weight, &mut spread[to..to + x_count]),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the votes of a whole group, summed elsewhere: `sums` and their `weight` ([`Group::weight`]) have a value per
+    /// voxel of the group's box, of which what lies outside the volume is dropped.
+    ///
+    /// Spreads of two sets of votes around means of their own make one around the common mean (Chan, Golub, LeVeque
+    /// 1983): `S = S_a + S_b + (mean_b - mean_a)^2 w_a w_b / (w_a + w_b)`.
+    ///
+    /// # Errors
+    /// [`TilingError::Length`] if an array does not fit the box, or a spread is kept and none is given.
+    pub fn merge(&mut self, group: &Group, sums: &Sums, weight: &[f32]) -> Result<(), TilingError> {
+        let [bx, by, bz] = group.shape();
+        let expected = bx * by * bz;
+        TilingError::check_length("A group's sum of votes", expected, sums.votes.len())?;
+        TilingError::check_length("A group's weight", expected, weight.len())?;
+        let theirs = sums.spread.as_deref().unwrap_or_default();
+        if self.spread.is_some() {
+            TilingError::check_length("A group's spread", expected, theirs.len())?;
+        }
+        let [nx, ny, nz] = self.shape;
+        let origin = group.origin();
+        let (x0, px, x_count) = clip(origin[0], bx, nx);
+        let (y0, py, y_count) = clip(origin[1], by, ny);
+        let (z0, pz, z_count) = clip(origin[2], bz, nz);
+        if x_count == 0 {
+            return Ok(());
+        }
+        for z in 0..z_count {
+            for y in 0..y_count {
+                let from = px + bx * (py + y + by * (pz + z));
+                let to = x0 + nx * (y0 + y + ny * (z0 + z));
+                let (from, to) = (from..from + x_count, to..to + x_count);
+                let votes = &mut self.votes[to.clone()];
+                let total = &mut self.weight[to.clone()];
+                let (new, w) = (&sums.votes[from.clone()], &weight[from.clone()]);
+                if let Some(spread) = &mut self.spread {
+                    let old = votes.iter().zip(&*total);
+                    let all = spread[to]
+                        .iter_mut()
+                        .zip(&theirs[from])
+                        .zip(old.zip(new.iter().zip(w)));
+                    for ((spread, theirs), ((&vote, &total), (&new, &w))) in all {
+                        *spread += theirs;
+                        if total > 0.0 && w > 0.0 {
+                            let apart = new / w - vote / total;
+                            *spread += apart * apart * (w * total / (w + total));
+                        }
+                    }
+                }
+                for ((vote, total), (new, w)) in votes.iter_mut().zip(total).zip(new.iter().zip(w)) {
+                    *vote += new;
+                    *total += w;
                 }
             }
         }
@@ -150,40 +205,28 @@ fn quotient(sum: f32, weight: f32) -> f32 {
     if weight > 0.0 { sum / weight } else { 0.0 }
 }
 
-/// One row of a patch and its weights.
-struct Row<'a> {
-    prediction: &'a [f32],
-    weight_x: &'a [f32],
-    weight_yz: f32,
-    floor: f32,
+/// Adds a row of predictions with their weights.
+fn vote(row: impl Iterator<Item = (f32, f32)>, votes: &mut [f32], weight: &mut [f32]) {
+    for ((vote, total), (p, w)) in votes.iter_mut().zip(weight).zip(row) {
+        *vote += w * p;
+        *total += w;
+    }
 }
 
-impl Row<'_> {
-    /// The row's predictions with their weights.
-    fn weighted(&self) -> impl Iterator<Item = (f32, f32)> {
-        self.prediction
-            .iter()
-            .zip(self.weight_x)
-            .map(|(&p, &w)| (p, (self.weight_yz * w).max(self.floor)))
-    }
-
-    fn vote(&self, votes: &mut [f32], weight: &mut [f32]) {
-        for ((vote, total), (p, w)) in votes.iter_mut().zip(weight).zip(self.weighted()) {
-            *vote += w * p;
-            *total += w;
-        }
-    }
-
-    fn vote_and_spread(&self, votes: &mut [f32], weight: &mut [f32], spread: &mut [f32]) {
-        for (((vote, total), spread), (p, w)) in votes.iter_mut().zip(weight).zip(spread).zip(self.weighted())
-        {
-            let before = if *total > 0.0 { *vote / *total } else { p };
-            *vote += w * p;
-            *total += w;
-            let after = *vote / *total;
-            // Rounding may push one mean past p; the product is then a tiny negative number.
-            *spread += (w * (p - before) * (p - after)).max(0.0);
-        }
+/// The same, and how far they lie from what was voted before.
+fn vote_and_spread(
+    row: impl Iterator<Item = (f32, f32)>,
+    votes: &mut [f32],
+    weight: &mut [f32],
+    spread: &mut [f32],
+) {
+    for (((vote, total), spread), (p, w)) in votes.iter_mut().zip(weight).zip(spread).zip(row) {
+        let before = if *total > 0.0 { *vote / *total } else { p };
+        *vote += w * p;
+        *total += w;
+        let after = *vote / *total;
+        // Rounding may push one mean past p; the product is then a tiny negative number.
+        *spread += (w * (p - before) * (p - after)).max(0.0);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Cutting a volume into overlapping patches and fusing the patches' predictions.
 //!
 //! [`Plan`] says where the patches lie, [`extract`] cuts one, [`Rotation`] turns it for test-time voting,
-//! [`Window`] weighs a prediction's voxels, and [`Fuser`] keeps the weighted vote `P = sum W p / sum W`.
+//! [`Window`] weighs a prediction's voxels, and [`Fuser`] keeps the weighted vote `P = sum W p / sum W`. The patches of a
+//! [`Group`] may vote elsewhere first; only their [`Sums`] then come to the fuser.
 //!
 //! Arrays are x fastest. A patch is `channels * side^3` values, channel slowest.
 
 pub mod cover;
 pub mod fuse;
+mod group;
 mod patch;
 mod plan;
 mod rotation;
@@ -14,12 +16,13 @@ pub mod seam;
 mod window;
 
 pub use cover::{Cover, cover};
-pub use fuse::{Fused, Fuser};
+pub use fuse::{Fused, Fuser, Sums};
+pub use group::{Group, Placed};
 pub use patch::extract;
 pub use plan::{MAX_TILES, Plan};
 pub use rotation::Rotation;
 pub use seam::{Jumps, Seams, seams};
-pub use window::{Weights, Window};
+pub use window::{Rounded, Weights, Window};
 
 /// Why a volume cannot be tiled or a prediction cannot be fused.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

@@ -1,10 +1,12 @@
 //! The half turns of a patch for test-time voting.
 
+use serde::{Deserialize, Serialize};
+
 /// The identity or a rotation by 180 degrees about one voxel axis.
 ///
 /// These four are a group, every element its own inverse, and proper rotations: unlike mirror images they never turn
 /// a left hemisphere into a right one's shape (`method.md` 5.2). They are index maps, so no value changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Rotation {
     /// The patch as it is.
     Identity,
@@ -19,6 +21,17 @@ pub enum Rotation {
 impl Rotation {
     /// All four, the identity first.
     pub const ALL: [Self; 4] = [Self::Identity, Self::AboutX, Self::AboutY, Self::AboutZ];
+
+    /// Which axes (x, y, z) run backwards.
+    #[must_use]
+    pub fn reverses(self) -> [bool; 3] {
+        match self {
+            Self::Identity => [false, false, false],
+            Self::AboutX => [false, true, true],
+            Self::AboutY => [true, false, true],
+            Self::AboutZ => [true, true, false],
+        }
+    }
 
     /// Turns a patch of any number of channels in place; turning twice restores it.
     ///
@@ -67,12 +80,7 @@ mod tests {
     fn rotations_are_the_index_maps_they_are_named_after() {
         for side in [1, 2, 3, 4, 5, 8] {
             for rotation in Rotation::ALL {
-                let flips = match rotation {
-                    Rotation::Identity => [false, false, false],
-                    Rotation::AboutX => [false, true, true],
-                    Rotation::AboutY => [true, false, true],
-                    Rotation::AboutZ => [true, true, false],
-                };
+                let flips = rotation.reverses();
                 let mut turned = cube(side);
                 rotation.apply(&mut turned, side);
                 for (i, &got) in turned.iter().enumerate() {

@@ -137,6 +137,60 @@ impl Weights {
     pub fn floor(&self) -> f64 {
         self.floor
     }
+
+    /// The weights as a vote multiplies them, on whatever device.
+    #[must_use]
+    pub fn rounded(&self) -> Rounded {
+        let side = self.axis.len();
+        Rounded {
+            x: self.axis.iter().map(|&w| w as f32).collect(),
+            yz: (0..side * side)
+                .map(|i| (self.axis[i % side] * self.axis[i / side]) as f32)
+                .collect(),
+            floor: self.floor as f32,
+        }
+    }
+}
+
+/// [`Weights`] in f32: the weight of a voxel is `max(x w, floor)` with `w` of its row, multiplied in f32. All who vote
+/// round alike, so that the host knows the weights behind sums that a device made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rounded {
+    x: Vec<f32>,
+    yz: Vec<f32>,
+    floor: f32,
+}
+
+impl Rounded {
+    /// Side of the window in voxels.
+    #[must_use]
+    pub fn side(&self) -> usize {
+        self.x.len()
+    }
+
+    /// Weights along x, `side` of them.
+    #[must_use]
+    pub fn x(&self) -> &[f32] {
+        &self.x
+    }
+
+    /// Weights of the rows, `side^2` of them, y fastest.
+    #[must_use]
+    pub fn yz(&self) -> &[f32] {
+        &self.yz
+    }
+
+    /// The smallest weight.
+    #[must_use]
+    pub fn floor(&self) -> f32 {
+        self.floor
+    }
+
+    /// The weights of `count` voxels from `x` on in the row `(y, z)`.
+    pub fn row(&self, x: usize, count: usize, y: usize, z: usize) -> impl Iterator<Item = f32> {
+        let (of_row, floor) = (self.yz[y + self.side() * z], self.floor);
+        self.x[x..x + count].iter().map(move |&w| (of_row * w).max(floor))
+    }
 }
 
 #[cfg(test)]

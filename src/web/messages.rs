@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::pipeline::names::Output;
 use crate::pipeline::report::Report;
 use crate::pipeline::{Comparison, Lesion};
+use crate::tiling::{Group, Window};
 use crate::volume::components::Connectivity;
 use crate::web::studies::{Kin, Look, MemberCurves, Seen};
 
@@ -307,6 +308,18 @@ pub enum ToEngine {
         /// Patch side in voxels.
         side: usize,
     },
+    /// Predict a group of patches and fuse them: `buffers[0]` holds the float32 values of one patch behind the other,
+    /// each as for [`ToEngine::Predict`], turned as the group says.
+    PredictGroup {
+        /// Echoed in the answer.
+        tile: usize,
+        /// Where the patches lie.
+        group: Group,
+        /// How votes are weighed.
+        window: Window,
+        /// Whether the spread of the votes is asked for, too.
+        spread: bool,
+    },
     /// Train; only engines that were built for it can.
     Tune(finetune::ToTutor),
 }
@@ -320,6 +333,9 @@ pub enum FromEngine {
         device: String,
         /// True if a GPU adapter is a software one.
         software: bool,
+        /// Voxels of the patches that it takes together ([`ToEngine::PredictGroup`]); 0 if it takes them one by one.
+        #[serde(default)]
+        group: usize,
     },
     /// The network is loaded.
     Loaded,
@@ -327,6 +343,16 @@ pub enum FromEngine {
     Passed,
     /// A patch is predicted: `buffers[0]` holds `side^3` float32 probabilities.
     Predicted {
+        /// As asked.
+        tile: usize,
+        /// Milliseconds it took inside the engine.
+        millis: f64,
+        /// Bytes of the engine's memory, which never shrinks.
+        heap: f64,
+    },
+    /// A group is predicted and fused: `buffers[0]` holds a float32 per voxel of its box, x fastest, `sum W p`;
+    /// `buffers[1]`, if asked for, the spread of the votes.
+    Voted {
         /// As asked.
         tile: usize,
         /// Milliseconds it took inside the engine.

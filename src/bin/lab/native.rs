@@ -2,7 +2,8 @@
 
 use clap::ValueEnum;
 use equipoise::net::{Engine, EngineError};
-use equipoise::pipeline::{PredictError, Predictor};
+use equipoise::pipeline::{Bundle, PredictError, Predictor};
+use equipoise::tiling::{Group, Sums};
 use std::path::{Path, PathBuf};
 
 /// Where the network runs.
@@ -43,6 +44,17 @@ impl Predictor for Native {
     async fn predict(&self, patch: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
         self.0
             .predict(patch, side)
+            .await
+            .map_err(|e| PredictError::Engine(e.to_string()))
+    }
+
+    fn group(&self, side: usize) -> Option<usize> {
+        Group::size(self.0.group_voxels(), side)
+    }
+
+    async fn predict_group(&self, bundle: &Bundle) -> Result<Sums, PredictError> {
+        self.0
+            .predict_group(bundle.patches(), bundle.group(), bundle.window(), bundle.spread())
             .await
             .map_err(|e| PredictError::Engine(e.to_string()))
     }

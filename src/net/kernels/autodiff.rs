@@ -1,6 +1,6 @@
 //! Backward passes of [`Kernels`] as burn autodiff operators.
 
-use super::{BlockPlan, Kernels, Normalisation, block, row};
+use super::{Ballot, BlockPlan, Kernels, Normalisation, block, row};
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -136,6 +136,16 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     fn max_pool2_dx(x: FloatTensor<Self>, dy: FloatTensor<Self>) -> FloatTensor<Self> {
         FloatTensor::<Self>::new(B::max_pool2_dx(x.into_primitive(), dy.into_primitive()))
+    }
+
+    fn vote(
+        p: FloatTensor<Self>,
+        places: FloatTensor<Self>,
+        window: FloatTensor<Self>,
+        ballot: Ballot,
+    ) -> FloatTensor<Self> {
+        let [p, places, window] = [p, places, window].map(FloatTensor::<Self>::into_primitive);
+        FloatTensor::<Self>::new(B::vote(p, places, window, ballot))
     }
 
     fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self> {

@@ -1,6 +1,6 @@
 //! The operators on the CPU backend: our kernels under burn's tensors.
 
-use super::{Kernels, Normalisation, cpu, put, samples};
+use super::{Ballot, Kernels, Normalisation, cpu, put, samples};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
@@ -246,6 +246,20 @@ impl Kernels for Flex {
         }
         let stats = cpu::channel_stats(Values::new(x).maps(from, count));
         tensor(stats, [2, count])
+    }
+
+    fn vote(
+        p: FloatTensor<Self>,
+        places: FloatTensor<Self>,
+        window: FloatTensor<Self>,
+        ballot: Ballot,
+    ) -> FloatTensor<Self> {
+        let side = p.shape()[4];
+        let [p, places, window] = [p, places, window].map(Values::new);
+        let ([w, h, d], arrays) = (ballot.shape, 1 + usize::from(ballot.spread));
+        let mut sums = vec![0.0; arrays * w * h * d];
+        cpu::vote(p.get(), side, places.get(), window.get(), ballot, &mut sums);
+        tensor(sums, [arrays, d, h, w])
     }
 
     fn norm_rows(

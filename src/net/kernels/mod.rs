@@ -15,9 +15,11 @@ mod norm;
 mod samples;
 #[cfg(feature = "gpu")]
 pub mod tiles;
+mod vote;
 
 pub use block::BlockPlan;
 pub use norm::{Normalisation, Renorm};
+pub use vote::{Ballot, vote};
 
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions};
 use burn::backend::tensor::FloatTensor;
@@ -232,6 +234,16 @@ pub trait Kernels: Backend {
         let (dx, params) = Self::norm_relu_backward(x, dy, rows, folded, frozen);
         (samples::added::<Self>(grad, dx), params)
     }
+
+    /// Sums of the weighted votes of overlapping patches; see [`vote()`]. `p` is `[patch, 1, z, y, x]`; a row of `places` says
+    /// where a patch lies in the box: first voxel (x, y, z), and 1 for each axis (x, y, z) that runs backwards; `window` holds
+    /// weights along x (`side`), then of rows (`side^2`, y fastest). Not differentiable.
+    fn vote(
+        p: FloatTensor<Self>,
+        places: FloatTensor<Self>,
+        window: FloatTensor<Self>,
+        ballot: Ballot,
+    ) -> FloatTensor<Self>;
 
     /// A dense block in training: all its maps in one buffer, nothing copied (`kernels/block.rs` explains). `gamma`,
     /// `beta` (`[norms]`) and `running` (`[2, norms]`, mean and variance) hold the channels of all its normalisations, in order; `w1` and `w3` all weights of its layers; `mask`,

@@ -12,6 +12,8 @@ use wasm_bindgen_futures::spawn_local;
 use web_sys::{ErrorEvent, Event, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use super::pool::{Answer, Engine, Starter};
+use crate::pipeline::Bundle;
+use crate::tiling::Sums;
 use crate::web::messages::{EngineKind, FromEngine, ToEngine};
 use crate::web::{assets, channel, channel::Parcel};
 
@@ -57,6 +59,8 @@ impl Starter for Workers {
 /// One engine's worker; dropping it ends the worker.
 pub(super) struct Link {
     shared: Rc<Shared>,
+    /// Voxels of the patches that it takes together.
+    group: Cell<usize>,
     /// Memory in bytes after the first tile and now.
     heap: Cell<Option<(f64, f64)>>,
     tiles: Cell<usize>,
@@ -138,6 +142,7 @@ impl Link {
         shared.worker.set_onerror(Some(error.as_ref().unchecked_ref()));
         Ok(Self {
             shared,
+            group: Cell::new(0),
             heap: Cell::new(None),
             tiles: Cell::new(0),
             _message: message,
@@ -160,9 +165,10 @@ impl Link {
     /// Starts a program and, on a GPU, runs its self-test.
     async fn start(program: &str, kind: EngineKind, allow_software: bool) -> Result<Self, String> {
         let link = Self::open(&assets::url(program))?;
-        let FromEngine::Ready { software, .. } = link.next(None).await?.message else {
+        let FromEngine::Ready { software, group, .. } = link.next(None).await?.message else {
             return Err(link.nonsense());
         };
+        link.group.set(group);
         if kind == EngineKind::WebGpu {
             if software && !allow_software {
                 return Err("the GPU is only emulated in software".into());
@@ -226,10 +232,23 @@ thread_local! {
         .unchecked_into();
 }
 
+impl Link {
+    /// The number of the next question.
+    fn number(&self) -> usize {
+        self.tiles.replace(self.tiles.get() + 1)
+    }
+
+    /// Notes the engine's memory after an answer. Milliseconds count from the second one on.
+    fn note(&self, tile: usize, millis: f64, heap: f64) -> Option<f64> {
+        let first = self.heap.get().map_or(heap, |(first, _)| first);
+        self.heap.set(Some((first, heap)));
+        (tile > 0).then_some(millis)
+    }
+}
+
 impl Engine for Link {
-    async fn predict(&self, patch: &[f32], side: usize) -> Result<Answer, String> {
-        let tile = self.tiles.get();
-        self.tiles.set(tile + 1);
+    async fn predict(&self, patch: &[f32], side: usize) -> Result<Answer<Vec<f32>>, String> {
+        let tile = self.number();
         let ask = Parcel::new(ToEngine::Predict { tile, side }).with_buffer(channel::floats_out(patch));
         let answer = self.ask(ask).await?;
         match (answer.message, answer.buffers.first()) {
@@ -241,13 +260,43 @@ impl Engine for Link {
                 },
                 Some(buffer),
             ) if echo == tile => {
-                let first = self.heap.get().map_or(heap, |(first, _)| first);
-                self.heap.set(Some((first, heap)));
-                let probabilities = channel::floats_in(buffer).map_err(|e| e.to_string())?;
-                Ok(Answer {
-                    probabilities,
-                    millis: (tile > 0).then_some(millis),
-                })
+                let millis = self.note(tile, millis, heap);
+                let values = channel::floats_in(buffer).map_err(|e| e.to_string())?;
+                Ok(Answer { values, millis })
+            }
+            _ => Err(self.nonsense()),
+        }
+    }
+
+    fn group_voxels(&self) -> usize {
+        self.group.get()
+    }
+
+    async fn predict_group(&self, bundle: &Bundle) -> Result<Answer<Sums>, String> {
+        let tile = self.number();
+        let ask = Parcel::new(ToEngine::PredictGroup {
+            tile,
+            group: bundle.group().clone(),
+            window: bundle.window(),
+            spread: bundle.spread(),
+        })
+        .with_buffer(channel::floats_out(bundle.patches()));
+        let answer = self.ask(ask).await?;
+        match (answer.message, &answer.buffers[..]) {
+            (
+                FromEngine::Voted {
+                    tile: echo,
+                    millis,
+                    heap,
+                },
+                [votes, spread @ ..],
+            ) if echo == tile => {
+                let millis = self.note(tile, millis, heap);
+                let floats = |buffer| channel::floats_in(buffer).map_err(|e| e.to_string());
+                let votes = floats(votes)?;
+                let spread = spread.first().map(floats).transpose()?;
+                let values = Sums { votes, spread };
+                Ok(Answer { values, millis })
             }
             _ => Err(self.nonsense()),
         }

@@ -1,6 +1,8 @@
 //! A pool of engines as one [`Predictor`]: starts them when tiles come, replaces those that end, and goes on with the
 //! CPU when the GPU fails. Knows nothing of the browser, so it is tested with engines that fail on purpose.
 
+mod lease;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -8,14 +10,16 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-use crate::pipeline::{PredictError, Predictor};
+use crate::pipeline::{Bundle, PredictError, Predictor};
+use crate::tiling::{Group, Sums};
 use crate::web::messages::EngineKind;
+use lease::{Lease, Slot};
 
-/// A predicted patch.
+/// A predicted patch, or a group of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// `side^3` probabilities, x fastest.
-    pub probabilities: Vec<f32>,
+pub struct Answer<T> {
+    /// `side^3` probabilities, x fastest, or the sums of a group.
+    pub values: T,
     /// Milliseconds it took inside the engine; `None` for its first patch, which is slow while code is compiled.
     pub millis: Option<f64>,
 }
@@ -26,7 +30,16 @@ pub trait Engine {
     ///
     /// # Errors
     /// Why the engine ended, in words. An engine that failed once is not asked again.
-    fn predict(&self, patch: &[f32], side: usize) -> impl Future<Output = Result<Answer, String>>;
+    fn predict(&self, patch: &[f32], side: usize) -> impl Future<Output = Result<Answer<Vec<f32>>, String>>;
+
+    /// Voxels of the patches that it takes together; 0 if it takes them one by one.
+    fn group_voxels(&self) -> usize;
+
+    /// Predicts and fuses a group of patches.
+    ///
+    /// # Errors
+    /// As [`Engine::predict`].
+    fn predict_group(&self, bundle: &Bundle) -> impl Future<Output = Result<Answer<Sums>, String>>;
 
     /// Nobody waits for the answer any more: be done with it soon, or end.
     fn abandon(&self);
@@ -85,6 +98,8 @@ pub struct Pool<S: Starter> {
 struct State<E> {
     kind: EngineKind,
     workers: usize,
+    /// Voxels of the patches that a GPU takes together, once its engine has said so.
+    group: usize,
     idle: Vec<E>,
     /// Engines lent or starting.
     busy: usize,
@@ -120,6 +135,7 @@ impl<S: Starter> Pool<S> {
             state: RefCell::new(State {
                 kind,
                 workers,
+                group: 0,
                 idle,
                 busy: 0,
                 waiting,
@@ -184,7 +200,12 @@ impl<S: Starter> Pool<S> {
                 continue;
             }
             match self.starter.start(kind).await {
-                Ok(engine) => return Ok(Lease::new(slot, engine)),
+                Ok(engine) => {
+                    if kind == EngineKind::WebGpu {
+                        self.state.borrow_mut().group = engine.group_voxels();
+                    }
+                    return Ok(Lease::new(slot, engine));
+                }
                 Err(problem) if kind == EngineKind::WebGpu => {
                     self.fall_back(&problem);
                     return Err(PredictError::Lost(problem));
@@ -224,6 +245,7 @@ impl<S: Starter> Pool<S> {
                 return;
             }
             state.kind = EngineKind::Cpu;
+            state.group = 0;
             state.workers = self.cpu_workers;
             state.gpu_failed = Some(problem.trim_end_matches('.').to_owned());
         }
@@ -264,12 +286,12 @@ impl<S: Starter> Predictor for Pool<S> {
             let mut lease = self.lease(want).await?;
             let kind = lease.slot.kind;
             let problem = match lease.predict(&patch, side).await {
-                Ok(answer) => match check(&answer.probabilities, side) {
+                Ok(answer) => match check(&answer.values, side) {
                     Ok(()) => {
                         if let Some(millis) = answer.millis {
                             self.tell(Event::Timed { engine: kind, millis });
                         }
-                        return Ok(answer.probabilities);
+                        return Ok(answer.values);
                     }
                     Err(problem) => problem.to_string(),
                 },
@@ -292,6 +314,35 @@ impl<S: Starter> Predictor for Pool<S> {
     fn parallelism(&self) -> usize {
         self.state.borrow().workers
     }
+
+    fn group(&self, side: usize) -> Option<usize> {
+        Group::size(self.state.borrow().group, side)
+    }
+
+    async fn predict_group(&self, bundle: &Bundle) -> Result<Sums, PredictError> {
+        let mut lease = self.lease(Want::Any).await?;
+        let engine = lease.slot.kind;
+        if engine == EngineKind::Cpu {
+            // It took over after the group was made; asked again, the patches come one by one.
+            return Err(PredictError::Lost("the GPU was given up".into()));
+        }
+        let problem = match lease.predict_group(bundle).await {
+            Ok(answer) => match bundle.check(&answer.values) {
+                Ok(()) => {
+                    if let Some(millis) = answer.millis {
+                        let millis = millis / bundle.count() as f64;
+                        self.tell(Event::Timed { engine, millis });
+                    }
+                    return Ok(answer.values);
+                }
+                Err(problem) => problem.to_string(),
+            },
+            Err(problem) => problem,
+        };
+        lease.engine = None;
+        self.fall_back(&problem);
+        Err(PredictError::Lost(problem))
+    }
 }
 
 /// The engine's answer must be `side^3` probabilities: a kernel that was skipped leaves anything in its output.
@@ -306,63 +357,6 @@ pub(super) fn check(probabilities: &[f32], side: usize) -> Result<(), PredictErr
     match probabilities.iter().filter(|p| !(0.0..=1.0).contains(*p)).count() {
         0 => Ok(()),
         count => Err(PredictError::NotProbabilities { count }),
-    }
-}
-
-/// A place among the engines at work; leaving it lets the next one in.
-struct Slot<'a, S: Starter> {
-    pool: &'a Pool<S>,
-    kind: EngineKind,
-}
-
-impl<S: Starter> Drop for Slot<'_, S> {
-    fn drop(&mut self) {
-        self.pool.state.borrow_mut().busy -= 1;
-        // All are woken, not one: the one woken may itself have been dropped meanwhile.
-        self.pool.wake_all();
-    }
-}
-
-/// An engine in use. When it is dropped in mid-tile (a cancelled run) the engine is told so and kept for the next run.
-struct Lease<'a, S: Starter> {
-    slot: Slot<'a, S>,
-    engine: Option<S::Engine>,
-    /// A tile is under way inside the engine.
-    at_work: bool,
-}
-
-impl<'a, S: Starter> Lease<'a, S> {
-    fn new(slot: Slot<'a, S>, engine: S::Engine) -> Self {
-        Self {
-            slot,
-            engine: Some(engine),
-            at_work: false,
-        }
-    }
-
-    async fn predict(&mut self, patch: &[f32], side: usize) -> Result<Answer, String> {
-        let Some(engine) = &self.engine else {
-            return Err("it has ended".into());
-        };
-        self.at_work = true;
-        let answer = engine.predict(patch, side).await;
-        self.at_work = false;
-        answer
-    }
-}
-
-impl<S: Starter> Drop for Lease<'_, S> {
-    fn drop(&mut self) {
-        let Some(engine) = self.engine.take() else { return };
-        if self.at_work {
-            engine.abandon();
-        } else if engine.worn() {
-            return;
-        }
-        let mut state = self.slot.pool.state.borrow_mut();
-        if state.kind == self.slot.kind && state.idle.len() < state.workers {
-            state.idle.push(engine);
-        }
     }
 }
 

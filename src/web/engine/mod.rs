@@ -45,6 +45,7 @@ pub fn serve() -> Result<(), ChannelError> {
         answer(&Parcel::new(FromEngine::Ready {
             device: engine.describe(),
             software: engine.is_software(),
+            group: engine.group_voxels(),
         }));
         let mut seat = Seat::new(engine);
         while let Some(event) = inbox.next().await {
@@ -126,6 +127,27 @@ async fn handle(seat: &mut Seat, event: &MessageEvent) -> Result<Parcel<FromEngi
                 heap: heap(),
             };
             Ok(Parcel::new(message).with_buffer(channel::floats_out(&probabilities)))
+        }
+        ToEngine::PredictGroup {
+            tile,
+            group,
+            window,
+            spread,
+        } => {
+            let patches = channel::floats_in(buffer()?).map_err(|e| e.to_string())?;
+            let start = Instant::now();
+            let sums = engine.predict_group(&patches, &group, window, spread).await;
+            let sums = sums.map_err(|e| e.to_string())?;
+            settle().await;
+            let answer = Parcel::new(FromEngine::Voted {
+                tile,
+                millis: start.elapsed().as_secs_f64() * 1000.0,
+                heap: heap(),
+            });
+            let arrays = [Some(sums.votes), sums.spread].into_iter().flatten();
+            Ok(arrays.fold(answer, |answer, values| {
+                answer.with_buffer(channel::floats_out(&values))
+            }))
         }
         // Answered above.
         ToEngine::Tune(_) => Err("training was asked for twice".into()),

@@ -9,8 +9,9 @@ mod conv3;
 mod launch;
 mod norm;
 mod up2;
+mod vote;
 
-use super::{Kernels, Normalisation};
+use super::{Ballot, Kernels, Normalisation};
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
@@ -60,6 +61,16 @@ impl Kernels for CubeBackend {
 
     fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self> {
         norm::channel_stats(&into_contiguous(x), from, count, by_sample)
+    }
+
+    fn vote(
+        p: FloatTensor<Self>,
+        places: FloatTensor<Self>,
+        window: FloatTensor<Self>,
+        ballot: Ballot,
+    ) -> FloatTensor<Self> {
+        let [p, places, window] = [p, places, window].map(into_contiguous);
+        vote::vote(&p, &places, &window, ballot)
     }
 
     fn norm_rows(

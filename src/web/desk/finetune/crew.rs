@@ -212,8 +212,8 @@ impl Predictor for Crew {
             return Err(PredictError::Lost(link.why()));
         }
         let answer = link.predict(&patch, side).await.map_err(PredictError::Lost)?;
-        super::super::pool::check(&answer.probabilities, side)?;
-        Ok(answer.probabilities)
+        super::super::pool::check(&answer.values, side)?;
+        Ok(answer.values)
     }
 
     fn parallelism(&self) -> usize {

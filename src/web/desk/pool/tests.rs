@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use futures_util::future::join_all;
 
 use super::*;
+use crate::tiling::{Rotation, Window};
 
 /// What a fake engine does with its next tile.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,6 +25,8 @@ struct Stage {
     acts: RefCell<VecDeque<Act>>,
     gpu_starts: Cell<bool>,
     cpu_refuses: Cell<usize>,
+    /// Voxels of the patches that a GPU takes together.
+    group_voxels: Cell<usize>,
     wears_out: Cell<bool>,
     /// Every engine dies over its tile of this number, counted from 1.
     dies_at: Cell<usize>,
@@ -57,7 +60,7 @@ impl Future for Pause {
 }
 
 impl Engine for Fake {
-    async fn predict(&self, patch: &[f32], side: usize) -> Result<Answer, String> {
+    async fn predict(&self, patch: &[f32], side: usize) -> Result<Answer<Vec<f32>>, String> {
         self.2.set(self.2.get() + 1);
         let act = if self.2.get() == self.0.dies_at.get() {
             Act::Die
@@ -67,12 +70,35 @@ impl Engine for Fake {
         Pause(false).await;
         match act {
             Act::Answer => Ok(Answer {
-                probabilities: patch[..side.pow(3)].iter().map(|v| v / 2.0).collect(),
+                values: patch[..side.pow(3)].iter().map(|v| v / 2.0).collect(),
                 millis: Some(7.0),
             }),
             Act::Garbage => Ok(Answer {
-                probabilities: vec![f32::NAN; side.pow(3)],
+                values: vec![f32::NAN; side.pow(3)],
                 millis: Some(7.0),
+            }),
+            Act::Die => Err("out of memory".into()),
+            Act::Hang => std::future::pending().await,
+        }
+    }
+    fn group_voxels(&self) -> usize {
+        self.0.group_voxels.get()
+    }
+    async fn predict_group(&self, bundle: &Bundle) -> Result<Answer<Sums>, String> {
+        let act = self.0.acts.borrow_mut().pop_front().unwrap_or(Act::Answer);
+        Pause(false).await;
+        let all = |p: f32| Sums {
+            votes: bundle.weight().iter().map(|w| w * p).collect(),
+            spread: None,
+        };
+        match act {
+            Act::Answer => Ok(Answer {
+                values: all(0.5),
+                millis: Some(8.0),
+            }),
+            Act::Garbage => Ok(Answer {
+                values: all(1.5),
+                millis: Some(8.0),
             }),
             Act::Die => Err("out of memory".into()),
             Act::Hang => std::future::pending().await,
@@ -228,6 +254,58 @@ fn a_gpu_lost_in_mid_run_hands_its_tile_over() {
             .count();
         assert_eq!(changes, 1);
     }
+}
+
+/// Two patches side by side.
+fn bundle() -> Bundle {
+    let places = [[0; 3], [1, 0, 0]].map(|origin| (origin, Rotation::Identity));
+    Bundle::new(Group::gather(2, places), vec![0.0; 16], Window::Uniform, false)
+}
+
+#[test]
+fn a_gpu_takes_groups_and_a_cpu_does_not() {
+    let (stage, gpu, events) = pool(EngineKind::WebGpu, 2, &[]);
+    stage.gpu_starts.set(true);
+    stage.group_voxels.set(24);
+    assert_eq!(gpu.group(2), None, "not before the engine has said so");
+    assert_eq!(finish(gpu.ready()), Ok(()));
+    assert_eq!((gpu.group(2), gpu.group(3)), (Some(3), None));
+    assert_eq!(finish(gpu.predict_group(&bundle())).unwrap().votes.len(), 12);
+    let timed = Event::Timed {
+        engine: EngineKind::WebGpu,
+        millis: 4.0,
+    };
+    assert_eq!(*events.borrow(), [timed], "by the patch");
+
+    let (stage, cpu, _) = pool(EngineKind::Cpu, 2, &[]);
+    stage.group_voxels.set(24);
+    assert_eq!(finish(cpu.ready()), Ok(()));
+    assert_eq!(cpu.group(2), None);
+    let refused = finish(cpu.predict_group(&bundle()));
+    assert!(matches!(refused, Err(PredictError::Lost(_))));
+}
+
+#[test]
+fn a_gpu_lost_over_a_group_hands_its_patches_over() {
+    for act in [Act::Die, Act::Garbage] {
+        let (stage, pool, events) = pool(EngineKind::WebGpu, 2, &[act]);
+        stage.gpu_starts.set(true);
+        stage.group_voxels.set(24);
+        assert_eq!(finish(pool.ready()), Ok(()));
+        let lost = finish(pool.predict_group(&bundle()));
+        assert!(matches!(lost, Err(PredictError::Lost(_))), "{lost:?}");
+        assert_eq!((pool.kind(), pool.group(2)), (EngineKind::Cpu, None));
+        assert!(matches!(&events.borrow()[..], [Event::Changed { .. }]));
+        assert!(all_right(&tiles(&pool, 4)));
+    }
+}
+
+#[test]
+fn a_group_that_is_cancelled_is_abandoned() {
+    let (stage, pool, _) = pool(EngineKind::WebGpu, 2, &[Act::Hang]);
+    stage.gpu_starts.set(true);
+    assert!(drive(pool.predict_group(&bundle()), 50).is_none());
+    assert_eq!(stage.abandoned.get(), 1);
 }
 
 #[test]
