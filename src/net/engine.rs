@@ -3,9 +3,11 @@
 use super::config::NetConfig;
 use super::graph::DenseNet;
 #[cfg(not(feature = "stock"))]
-use super::layers::Mode;
+use super::infer::InferNet;
 use super::weights::{self, WeightsError};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+#[cfg(feature = "stock")]
+use burn::tensor::activation;
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// Why an engine failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,22 @@ pub struct Engine {
     device: Device,
     name: String,
     software: bool,
-    net: Option<(NetConfig, DenseNet)>,
+    net: Option<(NetConfig, Loaded)>,
+}
+
+/// A network as it predicts.
+#[cfg(not(feature = "stock"))]
+type Loaded = InferNet;
+#[cfg(feature = "stock")]
+type Loaded = DenseNet;
+
+#[cfg(not(feature = "stock"))]
+fn loaded(net: &DenseNet) -> Loaded {
+    InferNet::new(net)
+}
+#[cfg(feature = "stock")]
+fn loaded(net: &DenseNet) -> Loaded {
+    net.clone()
 }
 
 impl Engine {
@@ -123,13 +140,13 @@ impl Engine {
     pub fn load(&mut self, config_json: &str, safetensors: Vec<u8>) -> Result<(), EngineError> {
         let config: NetConfig = serde_json::from_str(config_json)?;
         let net = weights::from_bytes(&config, safetensors, &self.device)?;
-        self.net = Some((config, net));
+        self.set(config, &net);
         Ok(())
     }
 
     /// Takes over a network that lives on this engine's device.
-    pub fn set(&mut self, config: NetConfig, net: DenseNet) {
-        self.net = Some((config, net));
+    pub fn set(&mut self, config: NetConfig, net: &DenseNet) {
+        self.net = Some((config, loaded(net)));
     }
 
     /// The device.
@@ -162,9 +179,9 @@ impl Engine {
         let patch: Vec<f32> = (0..2 * side.pow(3))
             .map(|i| ((i * 7919 % 2003) as f32 / 1001.0 - 1.0) * 2.0)
             .collect();
-        let known = weights::from_bytes(&config, file.clone(), &cpu)?;
+        let known = loaded(&weights::from_bytes(&config, file.clone(), &cpu)?);
         let expected = run(&known, 2, patch.clone(), side, &cpu).await?;
-        let ours = weights::from_bytes(&config, file, &self.device)?;
+        let ours = loaded(&weights::from_bytes(&config, file, &self.device)?);
         // Twice: the second run meets buffers that were used before.
         for _ in 0..2 {
             let found = run(&ours, 2, patch.clone(), side, &self.device).await?;
@@ -186,7 +203,7 @@ impl Engine {
 
 /// One forward pass and its read-back.
 async fn run(
-    net: &DenseNet,
+    net: &Loaded,
     channels: usize,
     patch: Vec<f32>,
     side: usize,
@@ -206,10 +223,9 @@ async fn run(
     }
     let x = Tensor::<5>::from_data(TensorData::new(patch, [1, channels, side, side, side]), device);
     #[cfg(not(feature = "stock"))]
-    let logits = net.forward(x, Mode::Infer);
+    let p = net.probabilities(x);
     #[cfg(feature = "stock")]
-    let logits = super::stock::forward(net, x, false);
-    let p = activation::sigmoid(logits);
+    let p = activation::sigmoid(super::stock::forward(net, x, false));
     // Only asynchronous reads work in a browser.
     let data = p
         .into_data_async()

@@ -5,7 +5,7 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use equipoise::loss::Loss;
 use equipoise::net::kernels::Renorm;
-use equipoise::net::{DenseNet, Mode, NetConfig, Training, stock, weights};
+use equipoise::net::{DenseNet, InferNet, Mode, NetConfig, Training, stock, weights};
 
 /// Learning rate of the timed steps.
 const RATE: f64 = 1e-3;
@@ -22,6 +22,8 @@ pub(super) enum Work {
 /// A network, a patch and, for training, an optimiser.
 pub(super) struct Pass {
     net: DenseNet,
+    /// The network as an engine predicts with it.
+    infer: InferNet,
     optimiser: ModuleOptimizer,
     x: Tensor<5>,
     labels: Tensor<5>,
@@ -55,6 +57,7 @@ impl Pass {
         let channels = config.in_channels;
         let shape = |channels| [1, channels, side, side, side];
         Ok(Self {
+            infer: InferNet::new(&net),
             net,
             optimiser: AdamConfig::new().with_epsilon(1e-8).init(),
             x: Tensor::from_data(TensorData::new(patch(channels, side), shape(channels)), &device),
@@ -74,12 +77,10 @@ impl Pass {
 
     /// Lesion probabilities.
     pub(super) fn probabilities(&self) -> Tensor<5> {
-        let logits = if self.stock {
-            stock::forward(&self.net, self.x.clone(), false)
-        } else {
-            self.net.forward(self.x.clone(), Mode::Infer)
-        };
-        activation::sigmoid(logits)
+        if self.stock {
+            return activation::sigmoid(stock::forward(&self.net, self.x.clone(), false));
+        }
+        self.infer.probabilities(self.x.clone())
     }
 
     fn step(&mut self) -> f32 {

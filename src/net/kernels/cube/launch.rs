@@ -1,5 +1,6 @@
 //! What every launch needs.
 
+use crate::net::kernels::infer::Read;
 use burn::tensor::Shape;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
@@ -33,6 +34,49 @@ pub(super) fn nothing(like: &CubeTensor) -> CubeTensor {
     empty(like, [1])
 }
 
+/// Scales and shifts as a kernel finds them: the scale of channel `c` of those it reads, of sample `b`, is at `first + b * step + c`,
+/// the shift `columns` behind it.
+pub(super) struct Folds {
+    pub(super) tensor: CubeTensor,
+    pub(super) first: usize,
+    pub(super) step: usize,
+    pub(super) columns: usize,
+}
+
+impl Folds {
+    /// Of `[2, column]`, all for the `channels` that are read.
+    pub(super) fn plain(tensor: CubeTensor, channels: usize) -> Self {
+        let columns = tensor.meta.shape()[1];
+        Self {
+            tensor,
+            first: 0,
+            step: if columns > channels { channels } else { 0 },
+            columns,
+        }
+    }
+
+    /// Of a table `[norm, 2, column]` of a tensor of `width` channels, for what is read of it.
+    pub(super) fn of(table: CubeTensor, width: usize, read: Read) -> Self {
+        let columns = table.meta.shape()[2];
+        Self {
+            tensor: table,
+            first: read.norm * 2 * columns + read.from,
+            step: if columns > width { width } else { 0 },
+            columns,
+        }
+    }
+
+    /// Nothing that is read: a kernel has the same bindings with and without.
+    pub(super) fn none(like: &CubeTensor) -> Self {
+        Self {
+            tensor: nothing(like),
+            first: 0,
+            step: 0,
+            columns: 1,
+        }
+    }
+}
+
 /// A contiguous tensor as a kernel's argument.
 pub(super) fn buffer(tensor: &CubeTensor) -> BufferArg {
     tensor.clone().into_buffer_arg()
@@ -40,6 +84,14 @@ pub(super) fn buffer(tensor: &CubeTensor) -> BufferArg {
 
 /// Enough workgroups for so many units.
 pub(super) fn grid(client: &Client, units: usize) -> (CubeCount, CubeDim) {
+    #[cfg(test)]
+    LAUNCHES.set(LAUNCHES.get() + 1);
     let dim = CubeDim::new(client, units);
     (calculate_cube_count_elemwise(client, units, dim), dim)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Launches of our kernels by this thread so far: each asks for its [`grid`] once.
+    pub(crate) static LAUNCHES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
