@@ -170,7 +170,7 @@ fn raise(l: &mut Ledger, s: &Sizes, level: usize) {
     l.free(raised);
 }
 
-/// The head: maps of the doubling, twice (as they are made of the last level's buffer, and in their new order), and the logit.
+/// The head: maps of the doubling, made of the last level's buffer, and the logit.
 fn head(l: &mut Ledger, s: &Sizes, buffer: u64) {
     if !s.compact {
         l.brief(2 * s.full(1));
@@ -179,9 +179,7 @@ fn head(l: &mut Ledger, s: &Sizes, buffer: u64) {
     let doubled = s.full(s.stem);
     l.hold(doubled);
     l.free(buffer);
-    l.hold(doubled);
-    l.free(doubled);
-    l.brief(2 * s.full(1));
+    l.brief(s.full(1));
 }
 
 /// Bytes that a training step of `batch` patches takes at its peak, the patches included, with the bottlenecks' maps

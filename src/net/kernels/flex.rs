@@ -365,6 +365,15 @@ impl Infer for Flex {
         cpu::bias_relu(&mut y, Values::new(bias).get(), d * h * wd);
         tensor(y, [batch, out, d, h, wd])
     }
+
+    fn doubled_sum(x: FloatTensor<Self>, w: FloatTensor<Self>, probabilities: bool) -> FloatTensor<Self> {
+        let (batch, _, small) = split(&x);
+        let (x, w) = (Values::new(x), Values::new(w));
+        let [d, h, wd] = small.map(|n| 2 * n);
+        let mut y = vec![0.0; batch * d * h * wd];
+        cpu::doubled_sum(x.get(), w.get(), small, probabilities, &mut y);
+        tensor(y, [batch, 1, d, h, wd])
+    }
 }
 
 /// The columns `[batch, cout * 27, voxels]` of an output gradient of [`Kernels::up2`].

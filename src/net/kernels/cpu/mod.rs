@@ -15,7 +15,7 @@ pub(crate) use conv1::{Matrix, conv1};
 pub(crate) use conv3::{Extent, Input, Output, data_gradient, forward, weight_gradient};
 pub(crate) use norm::{Maps, bias_relu, channel_stats, norm_relu, norm_relu_backward, norm_rows, scales_of};
 pub(crate) use pool::{max_pool2, max_pool2_dx};
-pub(crate) use up2::{fold, unfold};
+pub(crate) use up2::{doubled_sum, fold, unfold};
 
 /// Runs `work(index, chunk)` over consecutive chunks of `size`, on all threads where there are threads.
 fn for_each_chunk<T: Send>(values: &mut [T], size: usize, work: impl Fn(usize, &mut [T]) + Send + Sync) {
