@@ -3,11 +3,11 @@
 use super::engine::EngineError;
 use super::kernels::tiles::{Class, Tiles};
 use burn::tensor::Device;
-use burn::tensor::wgpu::wgpu::DeviceType;
+use burn::tensor::wgpu::wgpu::{DeviceType, Features};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// An opened device, its name, and whether it is emulated in software.
-type Opened = (Device, String, bool);
+/// An opened device, its name, whether it is emulated in software, and whether it computes in half precision.
+type Opened = (Device, String, bool, bool);
 
 /// Opens the best adapter, or hands out the one opened before: burn registers a runtime once per process.
 ///
@@ -41,7 +41,8 @@ pub(super) async fn open() -> Result<Opened, EngineError> {
         Class::Hardware
     };
     Tiles::of(class).set();
-    let opened = (device, format!("{name} ({:?})", info.backend), software);
+    let half = setup.device.features().contains(Features::SHADER_F16);
+    let opened = (device, format!("{name} ({:?})", info.backend), software, half);
     *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
     Ok(opened)
 }

@@ -40,6 +40,12 @@ pub enum EngineError {
     /// The side does not fit the network.
     #[error(transparent)]
     Side(#[from] super::ConfigError),
+    /// The device cannot compute with half precision.
+    #[error("{device} cannot store maps in half precision (WebGPU's feature shader-f16)")]
+    NoHalf {
+        /// The device in words.
+        device: String,
+    },
     /// The device did not finish.
     #[error("the device failed: {0}")]
     Device(String),
@@ -64,12 +70,17 @@ pub enum EngineError {
 /// Largest difference of probability between two devices that run the same network.
 const AGREEMENT: f64 = 1e-3;
 
+/// The same where one of them stores its maps in half precision.
+const AGREEMENT_IN_HALF: f64 = 2e-2;
+
 /// A device, and the network loaded on it.
 #[derive(Debug)]
 pub struct Engine {
     device: Device,
     name: String,
     software: bool,
+    can_halve: bool,
+    half: bool,
     net: Option<(NetConfig, Loaded)>,
 }
 
@@ -80,11 +91,12 @@ type Loaded = InferNet;
 type Loaded = DenseNet;
 
 #[cfg(not(feature = "stock"))]
-fn loaded(net: &DenseNet) -> Loaded {
-    InferNet::new(net)
+fn loaded(net: &DenseNet, half: bool) -> Loaded {
+    let net = InferNet::new(net);
+    if half { net.in_half() } else { net }
 }
 #[cfg(feature = "stock")]
-fn loaded(net: &DenseNet) -> Loaded {
+fn loaded(net: &DenseNet, _half: bool) -> Loaded {
     net.clone()
 }
 
@@ -96,6 +108,8 @@ impl Engine {
             device: Device::flex(),
             name: "CPU".to_owned(),
             software: false,
+            can_halve: false,
+            half: false,
             net: None,
         }
     }
@@ -106,11 +120,13 @@ impl Engine {
     /// [`EngineError::NoDevice`] if no adapter can be opened.
     #[cfg(feature = "gpu")]
     pub async fn gpu() -> Result<Self, EngineError> {
-        let (device, name, software) = super::adapter::open().await?;
+        let (device, name, software, can_halve) = super::adapter::open().await?;
         Ok(Self {
             device,
             name,
             software,
+            can_halve,
+            half: false,
             net: None,
         })
     }
@@ -125,6 +141,26 @@ impl Engine {
     #[must_use]
     pub fn is_software(&self) -> bool {
         self.software
+    }
+
+    /// True if maps can be stored in half precision here.
+    #[must_use]
+    pub fn can_halve(&self) -> bool {
+        self.can_halve
+    }
+
+    /// Whether networks loaded from now on store their maps in half precision (`docs/performance.md` says what it costs).
+    ///
+    /// # Errors
+    /// [`EngineError::NoHalf`] if the device cannot.
+    pub fn set_half(&mut self, half: bool) -> Result<(), EngineError> {
+        if half && !self.can_halve {
+            return Err(EngineError::NoHalf {
+                device: self.describe(),
+            });
+        }
+        self.half = half;
+        Ok(())
     }
 
     /// The configuration of the loaded network.
@@ -146,7 +182,7 @@ impl Engine {
 
     /// Takes over a network that lives on this engine's device.
     pub fn set(&mut self, config: NetConfig, net: &DenseNet) {
-        self.net = Some((config, loaded(net)));
+        self.net = Some((config, loaded(net, self.half)));
     }
 
     /// The device.
@@ -179,9 +215,10 @@ impl Engine {
         let patch: Vec<f32> = (0..2 * side.pow(3))
             .map(|i| ((i * 7919 % 2003) as f32 / 1001.0 - 1.0) * 2.0)
             .collect();
-        let known = loaded(&weights::from_bytes(&config, file.clone(), &cpu)?);
+        let known = loaded(&weights::from_bytes(&config, file.clone(), &cpu)?, false);
         let expected = run(&known, 2, patch.clone(), side, &cpu).await?;
-        let ours = loaded(&weights::from_bytes(&config, file, &self.device)?);
+        let ours = loaded(&weights::from_bytes(&config, file, &self.device)?, self.half);
+        let allowed = if self.half { AGREEMENT_IN_HALF } else { AGREEMENT };
         // Twice: the second run meets buffers that were used before.
         for _ in 0..2 {
             let found = run(&ours, 2, patch.clone(), side, &self.device).await?;
@@ -190,11 +227,8 @@ impl Engine {
                 .zip(&expected)
                 .map(|(a, b)| f64::from((a - b).abs()))
                 .fold(0.0, f64::max);
-            if difference > AGREEMENT {
-                return Err(EngineError::SelfTest {
-                    difference,
-                    allowed: AGREEMENT,
-                });
+            if difference > allowed {
+                return Err(EngineError::SelfTest { difference, allowed });
             }
         }
         Ok(())
@@ -254,6 +288,7 @@ mod tests {
                 engine.predict(vec![0.0; 16], 2).await,
                 Err(EngineError::NotLoaded)
             ));
+            assert!(matches!(engine.set_half(true), Err(EngineError::NoHalf { .. })));
             let config = NetConfig::preset("toy", 2).unwrap();
             let file = weights::to_bytes(&DenseNet::new(&config, 1, engine.device()).unwrap()).unwrap();
             assert!(engine.load("{}", file.clone()).is_err());

@@ -5,7 +5,7 @@ use super::kernels::infer::{self as ops, Read};
 use super::kernels::{self, samples_together};
 use super::layers::{DenseBlock, DenseLayer, Double, Halve, Head, TransitionUp};
 use super::norm::{EPSILON, NormRelu};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, FloatDType, Tensor, activation};
 
 /// What a [`DenseNet`] was when this was made of it; it does not follow later changes of its weights.
 ///
@@ -15,6 +15,8 @@ use burn::tensor::{Tensor, activation};
 #[derive(Debug)]
 pub struct InferNet {
     by_instance: bool,
+    /// Maps are stored in half precision.
+    half: bool,
     halve: Option<Biased>,
     /// Convolutions, and their output's normalisations.
     stem: Vec<(Conv, Norms)>,
@@ -48,6 +50,7 @@ impl InferNet {
             .unzip();
         Self {
             by_instance: net.stem.by_instance(),
+            half: false,
             halve: net.stem.down.as_ref().map(halve_of),
             stem: stem.collect(),
             levels,
@@ -55,6 +58,14 @@ impl InferNet {
             centre: Block::new(&net.centre, None, 0),
             head: HeadForm::new(&net.head),
         }
+    }
+
+    /// With maps stored in half precision; sums, statistics, scales and weights stay in single. For GPUs that can
+    /// ([`Engine::can_halve`](super::Engine::can_halve)).
+    #[must_use]
+    pub fn in_half(mut self) -> Self {
+        self.half = true;
+        self
     }
 
     /// Logits of the lesion probability, as [`DenseNet::forward`] gives them.
@@ -81,6 +92,9 @@ impl InferNet {
     /// All samples of a batch together.
     pub(super) fn together(&self, x: Tensor<5>, probabilities: bool) -> Tensor<5> {
         let mut x = x.without_autodiff();
+        if self.half {
+            x = x.cast(FloatDType::F16);
+        }
         if let Some(halve) = &self.halve {
             x = halve.apply(cubes(x));
         }
@@ -120,7 +134,7 @@ impl InferNet {
             buffer = level.up(block, folds);
             new = level.up_at();
         }
-        self.head.apply(buffer, probabilities)
+        self.head.apply(buffer, probabilities).cast(FloatDType::F32)
     }
 }
 
@@ -129,7 +143,7 @@ impl InferNet {
 fn room(x: &Tensor<5>, channels: usize, smaller: usize) -> Tensor<5> {
     let [batch, _, d, h, w] = x.dims();
     let [d, h, w] = [d, h, w].map(|n| n / smaller);
-    Tensor::empty([batch, channels, d, h, w], &x.device())
+    Tensor::empty([batch, channels, d, h, w], (&x.device(), x.dtype()))
 }
 
 /// Each 2x2x2 cube as eight channels: a convolution 2x2x2 of stride 2 is then a matrix product.
@@ -220,7 +234,7 @@ impl Norms {
             return self.table.clone();
         }
         let [norms, rows, width] = self.table.dims();
-        Tensor::empty([norms, rows, x.dims()[0] * width], &x.device())
+        Tensor::empty([norms, rows, x.dims()[0] * width], (&x.device(), DType::F32))
     }
 
     /// Takes account of `count` channels of the buffer from `from` on.
@@ -504,6 +518,35 @@ mod tests {
                 let found = gpu.probabilities(patches(batch, side, engine.device()));
                 let far = difference(found.to_device(&Device::flex()), expected);
                 assert!(far < 1e-4, "{config:?}, {batch} samples: {far}");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "gpu")]
+    fn half_precision_is_close() {
+        let Ok(engine) = pollster::block_on(Engine::gpu()) else {
+            eprintln!("skipped: no GPU adapter");
+            return;
+        };
+        if !engine.can_halve() {
+            eprintln!("skipped: {} has no half precision", engine.describe());
+            return;
+        }
+        for config in networks() {
+            let side = 2 * config.side_multiple();
+            let net = DenseNet::new(&config, 3, engine.device()).unwrap();
+            for batch in [1, 2] {
+                let x = patches(batch, side, engine.device());
+                let expected = InferNet::new(&net).logits(x.clone());
+                let found = InferNet::new(&net).in_half().logits(x);
+                let scale = expected.clone().abs().max().into_scalar::<f32>();
+                let far = difference(found, expected);
+                // Eleven bits of mantissa, some ten layers deep; not equal, or it was not in half.
+                assert!(
+                    0.0 < far && far < 3e-2 * scale,
+                    "{config:?}, {batch} samples: {far} at {scale}"
+                );
             }
         }
     }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     std::fs::create_dir_all(&args.out).map_err(crate::native::at(&args.out))?;
     let mut evidence = Evidence::default();
     for group in &groups {
-        let (card, engine) = segment::model(&args.models.join(&group.model), args.device)?;
+        let (card, engine) = segment::model(&args.models.join(&group.model), args.device, false)?;
         let ablation = group.ablation && !args.no_ablation;
         let settings = Settings {
             patch: card.patch,

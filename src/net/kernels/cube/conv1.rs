@@ -1,9 +1,10 @@
 //! 1x1x1 convolution, a matrix product over voxels, on CubeCL devices.
 
-use super::launch::{Folds, Shaped, buffer, empty, grid, nothing};
+use super::launch::{Folds, Shaped, buffer, empty, grid, nothing, stored};
 use crate::net::kernels::infer::Read;
 use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Output channels that lie side by side in the packed weights, and voxels that are loaded together if they can be.
@@ -29,18 +30,19 @@ struct Dims {
 }
 
 #[cube(launch_unchecked)]
-fn conv1_kernel<N: Size, L: Size>(
-    x: &[Vector<f32, N>],
+fn conv1_kernel<E: Float, N: Size, L: Size>(
+    x: &[Vector<E, N>],
     folded: &[f32],
     w: &[Vector<f32, L>],
     bias: &[f32],
-    y: &mut [Vector<f32, N>],
+    y: &mut [Vector<E, N>],
     dims: Dims,
     #[comptime] run: usize,
     #[comptime] outs: usize,
     #[comptime] lanes: usize,
     #[comptime] norm: bool,
     #[comptime] biased: bool,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -59,7 +61,7 @@ fn conv1_kernel<N: Size, L: Size>(
         #[unroll]
         for i in 0..run {
             // Beyond the end the last vector is read again and never written.
-            let mut value = x[channel + min(first + i, dims.n - 1)];
+            let mut value = Vector::<f32, N>::cast_from(x[channel + min(first + i, dims.n - 1)]);
             if norm {
                 value = value * Vector::new(folded[scale + ci]) + Vector::new(folded[shift + ci]);
                 value = max(value, Vector::new(0.0f32));
@@ -90,7 +92,7 @@ fn conv1_kernel<N: Size, L: Size>(
                     if biased {
                         sum = max(sum + Vector::new(bias[co]), Vector::new(0.0f32));
                     }
-                    y[(batch * dims.cout + co) * dims.n + first + i] = sum;
+                    y[(batch * dims.cout + co) * dims.n + first + i] = Vector::<E, N>::cast_from(sum);
                 }
             }
         }
@@ -192,6 +194,7 @@ pub(super) fn conv1(
             LANES,
             normed,
             biased,
+            stored(x),
         );
     }
     y

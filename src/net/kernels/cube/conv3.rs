@@ -1,9 +1,10 @@
 //! 3x3x3 convolution on CubeCL devices.
 
-use super::launch::{Folds, Shaped, buffer, empty, grid};
+use super::launch::{Folds, Shaped, buffer, empty, grid, stored};
 use crate::net::kernels::infer::Read;
 use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Output channels, and voxels of a row, that are loaded together.
@@ -39,7 +40,14 @@ struct Dims {
 /// Copies channels into a border of zeros, normalised and rectified on the way if asked: the convolution then has no
 /// branches. One unit writes one element of `[batch * cin, d + 2, h + 2, pitch]`.
 #[cube(launch_unchecked)]
-fn pad(x: &[f32], folded: &[f32], out: &mut [f32], dims: Dims, #[comptime] norm: bool) {
+fn pad<E: Float>(
+    x: &[E],
+    folded: &[f32],
+    out: &mut [E],
+    dims: Dims,
+    #[comptime] norm: bool,
+    #[define(E)] _stored: ElemType,
+) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -53,13 +61,13 @@ fn pad(x: &[f32], folded: &[f32], out: &mut [f32], dims: Dims, #[comptime] norm:
     let mut value = 0.0f32;
     if px >= 1 && px <= dims.w && py >= 1 && py <= dims.h && pz >= 1 && pz <= dims.d {
         let from = (batch * dims.total + dims.from + channel) * dims.d + pz - 1;
-        value = x[(from * dims.h + py - 1) * dims.w + px - 1];
+        value = f32::cast_from(x[(from * dims.h + py - 1) * dims.w + px - 1]);
         if norm {
             let c = dims.fold + batch * dims.step + channel;
             value = max(value * folded[c] + folded[dims.columns + c], 0.0f32);
         }
     }
-    out[ABSOLUTE_POS] = value;
+    out[ABSOLUTE_POS] = E::cast_from(value);
 }
 
 /// Weights `[cout, cin, 27]` to `[group, cin, 27, LANES * QUADS]`, channels beyond the last being zero. `mirror` makes
@@ -97,14 +105,15 @@ fn pack_kernel(
 /// One unit computes `run` voxels of a row for `quads * N` output channels: for every input channel and every pair of
 /// z and y taps it loads `run + 2` voxels once and uses them for three taps along x.
 #[cube(launch_unchecked)]
-fn conv3_kernel<N: Size>(
-    x: &[Vector<f32, N>],
+fn conv3_kernel<E: Float, N: Size>(
+    x: &[Vector<E, N>],
     w: &[Vector<f32, N>],
-    y: &mut [f32],
+    y: &mut [E],
     dims: Dims,
     #[comptime] run: usize,
     #[comptime] quads: usize,
     #[comptime] lanes: usize,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -127,7 +136,7 @@ fn conv3_kernel<N: Size>(
             let mut row = Array::<f32>::new(run + lanes);
             #[unroll]
             for v in 0..run / lanes + 1 {
-                let values = x[from + v];
+                let values = Vector::<f32, N>::cast_from(x[from + v]);
                 #[unroll]
                 for l in 0..lanes {
                     row[v * lanes + l] = values.extract(l);
@@ -156,7 +165,7 @@ fn conv3_kernel<N: Size>(
                 #[unroll]
                 for i in 0..run {
                     if x0 + i < dims.w {
-                        y[to + i] = sums[i * quads + q].extract(l);
+                        y[to + i] = E::cast_from(sums[i * quads + q].extract(l));
                     }
                 }
             }
@@ -251,6 +260,7 @@ pub(super) fn conv3_into(
             buffer(&padded),
             dims(units),
             normed,
+            stored(x),
         );
     }
 
@@ -270,6 +280,7 @@ pub(super) fn conv3_into(
             run,
             packed_width / LANES,
             LANES,
+            stored(x),
         );
     }
 }

@@ -1,10 +1,11 @@
 //! What every launch needs.
 
 use crate::net::kernels::infer::Read;
-use burn::tensor::Shape;
+use burn::tensor::{DType, Shape};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::client::Client;
+use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::*;
 use cubecl::{CubeCount, CubeDim, calculate_cube_count_elemwise};
 
@@ -19,19 +20,36 @@ impl Shaped for CubeTensor {
     }
 }
 
-/// A contiguous tensor of anything, beside `like`.
+/// A contiguous tensor of anything, beside `like` and of its type.
 pub(super) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    beside(like, shape, like.dtype)
+}
+
+/// A contiguous tensor of any f32, beside `like`.
+pub(super) fn empty_f32<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    beside(like, shape, DType::F32)
+}
+
+fn beside<const D: usize>(like: &CubeTensor, shape: [usize; D], dtype: DType) -> CubeTensor {
     empty_device_contiguous_dtype(
         like.client.clone(),
         like.device.clone(),
         Shape::from(shape),
-        like.dtype,
+        dtype,
     )
+}
+
+/// What the maps of a tensor are stored as: f32, or f16 where inference is asked for it.
+pub(super) fn stored(tensor: &CubeTensor) -> ElemType {
+    ElemType::Float(match tensor.dtype {
+        DType::F16 => FloatKind::F16,
+        _ => FloatKind::F32,
+    })
 }
 
 /// A stand-in for scales and shifts that are not used: a kernel has the same bindings with and without.
 pub(super) fn nothing(like: &CubeTensor) -> CubeTensor {
-    empty(like, [1])
+    empty_f32(like, [1])
 }
 
 /// Scales and shifts as a kernel finds them: the scale of channel `c` of those it reads, of sample `b`, is at `first + b * step + c`,

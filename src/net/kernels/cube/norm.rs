@@ -1,8 +1,9 @@
 //! Normalisation and ReLU, forward and backward, on CubeCL devices.
 
-use super::launch::{Folds, Shaped, buffer, empty, grid, nothing};
+use super::launch::{Folds, Shaped, buffer, empty, empty_f32, grid, nothing, stored};
 use crate::net::kernels::Normalisation;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Voxels that one unit sums up.
@@ -26,15 +27,16 @@ struct Dims {
 /// `max(0, x * scale + shift)`; where scales and shifts are in `folded`, [`Folds`] says. Written to the channels from `at` on of
 /// `room` that a sample of `y` has.
 #[cube(launch_unchecked)]
-fn norm_relu_kernel(
-    x: &[f32],
+fn norm_relu_kernel<E: Float>(
+    x: &[E],
     folded: &[f32],
-    y: &mut [f32],
+    y: &mut [E],
     dims: Dims,
     fold: usize,
     step: usize,
     at: usize,
     room: usize,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -45,10 +47,10 @@ fn norm_relu_kernel(
         line % dims.channels,
         ABSOLUTE_POS % dims.voxels,
     );
-    let value = x[(sample * dims.total + dims.from + c) * dims.voxels + voxel];
+    let value = f32::cast_from(x[(sample * dims.total + dims.from + c) * dims.voxels + voxel]);
     let own = fold + sample * step + c;
-    y[(sample * room + at + c) * dims.voxels + voxel] =
-        max(value * folded[own] + folded[dims.columns + own], 0.0f32);
+    let value = max(value * folded[own] + folded[dims.columns + own], 0.0f32);
+    y[(sample * room + at + c) * dims.voxels + voxel] = E::cast_from(value);
 }
 
 /// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a column.
@@ -105,7 +107,13 @@ fn rows_kernel(
 /// Sums over a chunk of a channel's voxels of their distances from the column's first voxel, and of the squares. `part` is
 /// `[chunk, 2, channel]`.
 #[cube(launch_unchecked)]
-fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
+fn spread<E: Float>(
+    x: &[E],
+    part: &mut [f32],
+    dims: Dims,
+    #[comptime] chunk: usize,
+    #[define(E)] _stored: ElemType,
+) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -116,11 +124,11 @@ fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
     let first = index % per_sample * chunk;
     let line = index / per_sample * n + c;
     let from = (line / n * dims.total + dims.from + c) * dims.voxels;
-    let centre = x[first_of(line % dims.columns, &dims)];
+    let centre = f32::cast_from(x[first_of(line % dims.columns, &dims)]);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
     for i in first..min(first + chunk, dims.voxels) {
-        let v = x[from + i] - centre;
+        let v = f32::cast_from(x[from + i]) - centre;
         s0 += v;
         s1 += v * v;
     }
@@ -165,14 +173,15 @@ fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
 /// As [`statistics`], but what they come to: scale and shift of each column by every normalisation. `affine` is `[norm, 2, total]`,
 /// `folds` `[norm, 2, sample * total]`, samples being groups of columns.
 #[cube(launch_unchecked)]
-fn scales_kernel(
-    x: &[f32],
+fn scales_kernel<E: Float>(
+    x: &[E],
     part: &[f32],
     affine: &[f32],
     folds: &mut [f32],
     dims: Dims,
     norms: usize,
     epsilon: f32,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.columns {
         terminate!();
@@ -189,7 +198,7 @@ fn scales_kernel(
     }
     let count = count_of(&dims);
     let shift = s0 / count;
-    let mean = x[first_of(column, &dims)] + shift;
+    let mean = f32::cast_from(x[first_of(column, &dims)]) + shift;
     let rstd = 1.0f32 / (max(s1 / count - shift * shift, 0.0f32) + epsilon).sqrt();
     let all = samples * dims.total;
     let channel = dims.from + c;
@@ -395,6 +404,7 @@ pub(super) fn norm_relu_into(
             folds.step,
             at,
             y.dims5()[1],
+            stored(x),
         );
     }
 }
@@ -425,7 +435,7 @@ pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize, by_sam
 /// The first stage of statistics; see [`spread`].
 fn parts(x: &CubeTensor, window: &Window) -> CubeTensor {
     let client = x.client.clone();
-    let part = empty(x, [window.chunks(), 2, window.channels]);
+    let part = empty_f32(x, [window.chunks(), 2, window.channels]);
     let units = window.chunks() * window.channels;
     let (count, dim) = grid(&client, units);
     // Safety: as above.
@@ -438,6 +448,7 @@ fn parts(x: &CubeTensor, window: &Window) -> CubeTensor {
             buffer(&part),
             window.dims(units),
             CHUNK,
+            stored(x),
         );
     }
     part
@@ -470,6 +481,7 @@ pub(super) fn measured(
             window.dims(columns),
             affine.meta.shape()[0],
             epsilon as f32,
+            stored(x),
         );
     }
 }

@@ -1,7 +1,8 @@
 //! Transposed 3x3x3 convolution of stride 2, and the maximum over 2x2x2 cubes, on CubeCL devices.
 
-use super::launch::{Shaped, buffer, empty, grid, nothing};
+use super::launch::{Shaped, buffer, empty, empty_f32, grid, nothing, stored};
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Voxels of an input row that one unit spreads.
@@ -31,15 +32,16 @@ struct Dims {
 /// One unit computes the 2x2x2 cubes of output that start at `run` input voxels. Output 2 i is reached from input i by tap 0
 /// and from i - 1 by tap 2, output 2 i + 1 from input i by tap 1.
 #[cube(launch_unchecked)]
-fn up2_kernel(
-    x: &[f32],
+fn up2_kernel<E: Float>(
+    x: &[E],
     w: &[f32],
     bias: &[f32],
-    y: &mut [f32],
+    y: &mut [E],
     dims: Dims,
     #[comptime] run: usize,
     #[comptime] outs: usize,
     #[comptime] biased: bool,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -72,13 +74,13 @@ fn up2_kernel(
                 let mut row = Array::<f32>::new(run + 1);
                 row[0] = select(
                     inside && x0 >= 1,
-                    x[from - select(x0 >= 1, 1usize, 0usize)],
+                    f32::cast_from(x[from - select(x0 >= 1, 1usize, 0usize)]),
                     0.0f32,
                 );
                 #[unroll]
                 for i in 0..run {
                     let at = min(x0 + i, dims.w - 1) - x0;
-                    row[i + 1] = select(inside, x[from + at], 0.0f32);
+                    row[i + 1] = select(inside, f32::cast_from(x[from + at]), 0.0f32);
                 }
                 #[unroll]
                 for o in 0..outs {
@@ -121,7 +123,7 @@ fn up2_kernel(
                             if biased {
                                 sum = max(sum + bias[co], 0.0f32);
                             }
-                            y[to + i] = sum;
+                            y[to + i] = E::cast_from(sum);
                         }
                     }
                 }
@@ -183,6 +185,7 @@ pub(super) fn up2_into(
             RUN,
             OUTS,
             biased,
+            stored(x),
         );
     }
 }
@@ -283,7 +286,7 @@ pub(super) fn up2_dx(dy: &CubeTensor, w: &CubeTensor) -> CubeTensor {
 
 /// One unit finds one maximum.
 #[cube(launch_unchecked)]
-fn max_pool2_kernel(x: &[f32], y: &mut [f32], dims: Dims) {
+fn max_pool2_kernel<E: Float>(x: &[E], y: &mut [E], dims: Dims, #[define(E)] _stored: ElemType) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -328,13 +331,21 @@ pub(super) fn max_pool2_into(x: &CubeTensor, y: &CubeTensor, at: usize) {
             buffer(x),
             buffer(y),
             DimsLaunch::new(units, channels, channels, d, h, w, w, 1, room, at, channels, 0),
+            stored(x),
         );
     }
 }
 
 /// One unit computes two neighbours of a row of [`doubled_sum`].
 #[cube(launch_unchecked)]
-fn doubled_sum_kernel(x: &[f32], w: &[f32], y: &mut [f32], dims: Dims, #[comptime] probabilities: bool) {
+fn doubled_sum_kernel<E: Float>(
+    x: &[E],
+    w: &[f32],
+    y: &mut [f32],
+    dims: Dims,
+    #[comptime] probabilities: bool,
+    #[define(E)] _stored: ElemType,
+) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -351,8 +362,8 @@ fn doubled_sum_kernel(x: &[f32], w: &[f32], y: &mut [f32], dims: Dims, #[comptim
     let mut odd = 0.0f32;
     for map in 0..dims.cin {
         let from = (first + map * 8) * voxels + voxel;
-        even += x[from] * w[map];
-        odd += x[from + voxels] * w[map];
+        even += f32::cast_from(x[from]) * w[map];
+        odd += f32::cast_from(x[from + voxels]) * w[map];
     }
     if probabilities {
         even = 1.0f32 / (1.0f32 + (-even).exp());
@@ -366,7 +377,7 @@ fn doubled_sum_kernel(x: &[f32], w: &[f32], y: &mut [f32], dims: Dims, #[comptim
 pub(super) fn doubled_sum(x: &CubeTensor, weights: &CubeTensor, probabilities: bool) -> CubeTensor {
     let [batch, cubes, d, h, w] = x.dims5();
     let maps = cubes / 8;
-    let y = empty(x, [batch, 1, 2 * d, 2 * h, 2 * w]);
+    let y = empty_f32(x, [batch, 1, 2 * d, 2 * h, 2 * w]);
     let units = batch * 4 * d * h * w;
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
@@ -381,6 +392,7 @@ pub(super) fn doubled_sum(x: &CubeTensor, weights: &CubeTensor, probabilities: b
             buffer(&y),
             DimsLaunch::new(units, maps, 1, d, h, w, w, 1, 1, 0, cubes, 0),
             probabilities,
+            stored(x),
         );
     }
     y
