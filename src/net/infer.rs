@@ -417,7 +417,7 @@ impl Level {
 enum HeadForm {
     /// A matrix product that makes eight maps of each, for the eight voxels of each cube, and the weights, `[1, map]`, of the
     /// logit's sum.
-    Doubled(Biased, Tensor<2>),
+    Doubled(Box<Biased>, Tensor<2>),
     /// Weights of the logit, not packed: this head does not ship.
     Plain(Tensor<2>),
 }
@@ -426,7 +426,7 @@ impl HeadForm {
     fn new(head: &Head) -> Self {
         let logit = head.conv.weight.val().without_autodiff();
         match &head.up {
-            Some(up) => Self::Doubled(double_of(up), logit),
+            Some(up) => Self::Doubled(Box::new(double_of(up)), logit),
             None => Self::Plain(logit),
         }
     }
