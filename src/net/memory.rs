@@ -170,7 +170,7 @@ fn raise(l: &mut Ledger, s: &Sizes, level: usize) {
     l.free(raised);
 }
 
-/// The head: maps of the doubling, made of the last level's buffer, and the logit.
+/// The head: maps of the doubling, made of the last level's buffer, twice while their values become a tensor; then the logit.
 fn head(l: &mut Ledger, s: &Sizes, buffer: u64) {
     if !s.compact {
         l.brief(2 * s.full(1));
@@ -179,6 +179,7 @@ fn head(l: &mut Ledger, s: &Sizes, buffer: u64) {
     let doubled = s.full(s.stem);
     l.hold(doubled);
     l.free(buffer);
+    l.brief(doubled);
     l.brief(s.full(1));
 }
 
