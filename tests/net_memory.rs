@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use equipoise::loss::Loss;
 use equipoise::net::kernels::Renorm;
-use equipoise::net::{DenseNet, Mode, NetConfig, Part, Training, memory};
+use equipoise::net::{DenseNet, InferNet, Mode, NetConfig, Part, Training, memory};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -64,10 +64,11 @@ fn passes_take_what_was_planned() {
     // What each thread sets up once is not a pass's.
     let small = NetConfig::preset("light", 2).unwrap();
     let net = DenseNet::new(&small, 1, &Device::flex()).unwrap();
+    let infer = InferNet::new(&net);
     // Often enough that every thread has had its turn, however busy the machine is.
     for _ in 0..24 {
-        let _: f32 = net
-            .forward(patch(32, &Device::flex()), Mode::Infer)
+        let _: f32 = infer
+            .probabilities(patch(32, &Device::flex()))
             .sum()
             .into_scalar();
     }
@@ -87,8 +88,9 @@ fn passes_take_what_was_planned() {
     for (preset, side) in [("light", 32), ("light", 48), ("browser", 64)] {
         let config = NetConfig::preset(preset, 2).unwrap();
         let net = DenseNet::new(&config, 1, &Device::flex()).unwrap();
+        let infer = InferNet::new(&net);
         let real = peak(|| {
-            let p = net.forward(patch(side, &Device::flex()), Mode::Infer);
+            let p = infer.probabilities(patch(side, &Device::flex()));
             let _: f32 = p.sum().into_scalar();
         });
         let planned = memory::inference(&config, side, 1).unwrap();

@@ -3,7 +3,7 @@
 use super::engine::EngineError;
 use super::kernels::tiles::{Class, Tiles};
 use burn::tensor::Device;
-use burn::tensor::wgpu::wgpu::DeviceType;
+use burn::tensor::wgpu::wgpu::{DeviceType, Features};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// An opened device.
@@ -15,6 +15,8 @@ pub(super) struct Opened {
     pub(super) software: bool,
     /// Bytes of the largest buffer that a kernel can read or write.
     pub(super) binding: u64,
+    /// Computes in half precision.
+    pub(super) half: bool,
 }
 
 /// Opens the best adapter, or hands out the one opened before: burn registers a runtime once per process.
@@ -54,6 +56,7 @@ pub(super) async fn open() -> Result<Opened, EngineError> {
         device,
         name: format!("{name} ({:?})", info.backend),
         software,
+        half: setup.device.features().contains(Features::SHADER_F16),
         binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
     };
     *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());

@@ -5,9 +5,11 @@ mod group;
 use super::config::NetConfig;
 use super::graph::DenseNet;
 #[cfg(not(feature = "stock"))]
-use super::layers::Mode;
+use super::infer::InferNet;
 use super::weights::{self, WeightsError};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+#[cfg(feature = "stock")]
+use burn::tensor::activation;
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// Why an engine failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +42,12 @@ pub enum EngineError {
     /// The side does not fit the network.
     #[error(transparent)]
     Side(#[from] super::ConfigError),
+    /// The device cannot compute with half precision.
+    #[error("{device} cannot store maps in half precision (WebGPU's feature shader-f16)")]
+    NoHalf {
+        /// The device in words.
+        device: String,
+    },
     /// The device did not finish.
     #[error("the device failed: {0}")]
     Device(String),
@@ -64,6 +72,9 @@ pub enum EngineError {
 /// Largest difference of probability between two devices that run the same network.
 const AGREEMENT: f64 = 1e-3;
 
+/// The same where one of them stores its maps in half precision.
+const AGREEMENT_IN_HALF: f64 = 2e-2;
+
 /// A device, and the network loaded on it.
 #[derive(Debug)]
 pub struct Engine {
@@ -72,7 +83,25 @@ pub struct Engine {
     software: bool,
     /// Bytes of the largest buffer that a kernel can use; `None` where patches are best predicted one by one.
     binding: Option<u64>,
-    net: Option<(NetConfig, DenseNet)>,
+    can_halve: bool,
+    half: bool,
+    net: Option<(NetConfig, Loaded)>,
+}
+
+/// A network as it predicts.
+#[cfg(not(feature = "stock"))]
+type Loaded = InferNet;
+#[cfg(feature = "stock")]
+type Loaded = DenseNet;
+
+#[cfg(not(feature = "stock"))]
+fn loaded(net: &DenseNet, half: bool) -> Loaded {
+    let net = InferNet::new(net);
+    if half { net.in_half() } else { net }
+}
+#[cfg(feature = "stock")]
+fn loaded(net: &DenseNet, _half: bool) -> Loaded {
+    net.clone()
 }
 
 impl Engine {
@@ -84,6 +113,8 @@ impl Engine {
             name: "CPU".to_owned(),
             software: false,
             binding: None,
+            can_halve: false,
+            half: false,
             net: None,
         }
     }
@@ -100,6 +131,8 @@ impl Engine {
             name: opened.name,
             software: opened.software,
             binding: Some(opened.binding),
+            can_halve: opened.half,
+            half: false,
             net: None,
         })
     }
@@ -116,6 +149,26 @@ impl Engine {
         self.software
     }
 
+    /// True if maps can be stored in half precision here.
+    #[must_use]
+    pub fn can_halve(&self) -> bool {
+        self.can_halve
+    }
+
+    /// Whether networks loaded from now on store their maps in half precision (`docs/performance.md` says what it costs).
+    ///
+    /// # Errors
+    /// [`EngineError::NoHalf`] if the device cannot.
+    pub fn set_half(&mut self, half: bool) -> Result<(), EngineError> {
+        if half && !self.can_halve {
+            return Err(EngineError::NoHalf {
+                device: self.describe(),
+            });
+        }
+        self.half = half;
+        Ok(())
+    }
+
     /// The configuration of the loaded network.
     #[must_use]
     pub fn config(&self) -> Option<&NetConfig> {
@@ -129,13 +182,13 @@ impl Engine {
     pub fn load(&mut self, config_json: &str, safetensors: Vec<u8>) -> Result<(), EngineError> {
         let config: NetConfig = serde_json::from_str(config_json)?;
         let net = weights::from_bytes(&config, safetensors, &self.device)?;
-        self.net = Some((config, net));
+        self.set(config, &net);
         Ok(())
     }
 
     /// Takes over a network that lives on this engine's device.
-    pub fn set(&mut self, config: NetConfig, net: DenseNet) {
-        self.net = Some((config, net));
+    pub fn set(&mut self, config: NetConfig, net: &DenseNet) {
+        self.net = Some((config, loaded(net, self.half)));
     }
 
     /// The device.
@@ -168,16 +221,16 @@ impl Engine {
         let patch: Vec<f32> = (0..2 * side.pow(3))
             .map(|i| ((i * 7919 % 2003) as f32 / 1001.0 - 1.0) * 2.0)
             .collect();
-        let known = weights::from_bytes(&config, file.clone(), &cpu)?;
+        let known = loaded(&weights::from_bytes(&config, file.clone(), &cpu)?, false);
         let expected = run(&known, 2, patch.clone(), side, &cpu).await?;
-        let differs = |difference: f64| {
-            let allowed = AGREEMENT;
+        let differs = |difference: f64, allowed: f64| {
             if difference > allowed {
                 return Err(EngineError::SelfTest { difference, allowed });
             }
             Ok(())
         };
-        let ours = weights::from_bytes(&config, file, &self.device)?;
+        let ours = loaded(&weights::from_bytes(&config, file, &self.device)?, self.half);
+        let allowed = if self.half { AGREEMENT_IN_HALF } else { AGREEMENT };
         // Twice: the second run meets buffers that were used before.
         for _ in 0..2 {
             let found = run(&ours, 2, patch.clone(), side, &self.device).await?;
@@ -186,8 +239,8 @@ impl Engine {
                 .zip(&expected)
                 .map(|(a, b)| f64::from((a - b).abs()))
                 .fold(0.0, f64::max);
-            differs(difference)?;
-            differs(group::vote_differs(&self.device).await?)?;
+            differs(difference, allowed)?;
+            differs(group::vote_differs(&self.device).await?, AGREEMENT)?;
         }
         Ok(())
     }
@@ -195,7 +248,7 @@ impl Engine {
 
 /// One forward pass and its read-back.
 async fn run(
-    net: &DenseNet,
+    net: &Loaded,
     channels: usize,
     patch: Vec<f32>,
     side: usize,
@@ -223,7 +276,7 @@ async fn run(
 
 /// One forward pass over whole patches; `[patch, 1, z, y, x]`.
 fn probabilities(
-    net: &DenseNet,
+    net: &Loaded,
     channels: usize,
     patches: Vec<f32>,
     side: usize,
@@ -233,10 +286,10 @@ fn probabilities(
     let shape = [batch, channels, side, side, side];
     let x = Tensor::<5>::from_data(TensorData::new(patches, shape), device);
     #[cfg(not(feature = "stock"))]
-    let logits = net.forward(x, Mode::Infer);
+    let p = net.probabilities(x);
     #[cfg(feature = "stock")]
-    let logits = super::stock::forward(net, x, false);
-    activation::sigmoid(logits)
+    let p = activation::sigmoid(super::stock::forward(net, x, false));
+    p
 }
 
 /// The values of a tensor. Only asynchronous reads work in a browser.
@@ -261,6 +314,7 @@ mod tests {
                 engine.predict(vec![0.0; 16], 2).await,
                 Err(EngineError::NotLoaded)
             ));
+            assert!(matches!(engine.set_half(true), Err(EngineError::NoHalf { .. })));
             let config = NetConfig::preset("toy", 2).unwrap();
             let file = weights::to_bytes(&DenseNet::new(&config, 1, engine.device()).unwrap()).unwrap();
             assert!(engine.load("{}", file.clone()).is_err());

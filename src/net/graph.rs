@@ -2,8 +2,9 @@
 
 use super::config::{ConfigError, NetConfig};
 use super::draw::Draw;
+use super::infer::InferNet;
 use super::kernels;
-use super::layers::{DenseBlock, Head, Mode, Stem, TransitionDown, TransitionUp};
+use super::layers::{DenseBlock, Head, Mode, Stem, Training, TransitionDown, TransitionUp};
 use super::part::Part;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -85,30 +86,32 @@ impl DenseNet {
 
     /// Logits of the lesion probability: `[batch, channel, z, y, x]` to `[batch, 1, z, y, x]`.
     ///
-    /// Every side must be a multiple of [`NetConfig::side_multiple`].
+    /// Every side must be a multiple of [`NetConfig::side_multiple`]. For inference the weights are packed first: who has several patches
+    /// makes an [`InferNet`] once.
     #[must_use]
     pub fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+        let training = match mode {
+            Mode::Infer => return InferNet::new(self).logits(x),
+            Mode::Train(training) => training,
+        };
         let batch = x.dims()[0];
         if batch > 1 && self.stem.by_instance() && !kernels::samples_together(&x.device()) {
-            let one = |i: usize| self.run(x.clone().narrow(0, i, 1), mode.of_sample(i));
+            let one = |i: usize| self.run(x.clone().narrow(0, i, 1), training.of_sample(i));
             return Tensor::cat((0..batch).map(one).collect(), 0);
         }
-        self.run(x, mode)
+        self.run(x, training)
     }
 
-    /// All samples of a batch together.
-    fn run(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        let Mode::Train(_) = mode else {
-            return self.infer(x);
-        };
-        let mut x = self.stem.forward(x, mode);
+    /// All samples of a batch together, with gradients.
+    fn run(&self, x: Tensor<5>, training: Training) -> Tensor<5> {
+        let mut x = self.stem.forward(x, training);
         let mut skips = Vec::with_capacity(self.down.len());
         for (block, transition) in self.down.iter().zip(&self.transition_down) {
-            let (all, _) = block.forward(x, mode);
-            x = transition.forward(all.clone(), mode);
+            let (all, _) = block.forward(x, training);
+            x = transition.forward(all.clone(), training);
             skips.push(all);
         }
-        let (mut all, mut new) = self.centre.forward(x, mode);
+        let (mut all, mut new) = self.centre.forward(x, training);
         for (transition, block) in self.transition_up.iter().zip(&self.up) {
             let raised = transition.forward(new);
             // There are as many skips as blocks on the way up.
@@ -116,60 +119,16 @@ impl DenseNet {
                 Some(skip) => Tensor::cat(vec![raised, skip], 1),
                 None => raised,
             };
-            (all, new) = block.forward(input, mode);
+            (all, new) = block.forward(input, training);
         }
         self.head.forward(all)
     }
-
-    /// Inference without copies: each level has one buffer for its block on the way down and its block on the way up,
-    /// `[raised from below | input of the block down | its new maps | new maps of the block up]`, so that neither the
-    /// concatenations within a block nor the skip connection move anything.
-    fn infer(&self, x: Tensor<5>) -> Tensor<5> {
-        let mut x = self.stem.forward(x, Mode::Infer);
-        let mut levels = Vec::with_capacity(self.down.len());
-        for (block, transition) in self.down.iter().zip(&self.transition_down) {
-            let new = block.new_channels();
-            let (buffer, end) = roomy(x, new, 2 * new);
-            let buffer = block.infer(buffer, new, end);
-            x = transition.infer(buffer.clone(), new);
-            levels.push((buffer, end + new));
-        }
-        let new = self.centre.new_channels();
-        let (buffer, at) = roomy(x, 0, new);
-        let mut buffer = self.centre.infer(buffer, 0, at);
-        let mut below = buffer.clone().narrow(1, at, new);
-        for (transition, block) in self.transition_up.iter().zip(&self.up) {
-            let raised = transition.forward(below);
-            // There are as many levels as blocks on the way up.
-            let Some((level, at)) = levels.pop() else {
-                return self.head.forward(raised);
-            };
-            buffer = block.infer(put(level, raised, 0), 0, at);
-            below = buffer.clone().narrow(1, at, block.new_channels());
-        }
-        self.head.forward(buffer)
-    }
-}
-
-/// A buffer that holds `x` with room for `before` channels before it and `after` behind it; and where `x` ends.
-fn roomy(x: Tensor<5>, before: usize, after: usize) -> (Tensor<5>, usize) {
-    let [batch, channels, d, h, w] = x.dims();
-    let buffer = Tensor::zeros([batch, before + channels + after, d, h, w], &x.device());
-    (put(buffer, x, before), before + channels)
-}
-
-/// Writes `x` over the channels of `buffer` from `at` on.
-fn put(buffer: Tensor<5>, x: Tensor<5>, at: usize) -> Tensor<5> {
-    let [batch, channels, d, h, w] = x.dims();
-    buffer.slice_assign([0..batch, at..at + channels, 0..d, 0..h, 0..w], x)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::config::{Norm, PRESETS, layer_table};
-    #[cfg(feature = "learn")]
-    use crate::net::layers::Training;
 
     #[test]
     fn the_built_network_has_the_parameters_of_its_table() {
@@ -246,11 +205,11 @@ mod tests {
         for config in [toy, plain] {
             let device = Device::flex().autodiff();
             let net = DenseNet::new(&config, 1, &device).unwrap();
-            let train = Mode::Train(Training {
+            let train = Training {
                 dropout: 7,
                 batch: None,
                 keep: true,
-            });
+            };
             let x = x.clone().to_device(&device);
             // The gradients of all first scales: they come from every sample.
             let with = |logits: Tensor<5>| {
@@ -260,7 +219,7 @@ mod tests {
             };
             let (together, apart) = (
                 with(net.run(x.clone(), train)),
-                with(net.forward(x.clone(), train)),
+                with(net.forward(x.clone(), Mode::Train(train))),
             );
             let difference = (together.0 - apart.0.clone()).abs().max().into_scalar::<f32>();
             let scale = apart.0.abs().max().into_scalar::<f32>();
@@ -271,7 +230,8 @@ mod tests {
 
             let net = Module::valid(&net);
             let x = x.without_autodiff();
-            let (together, apart) = (net.run(x.clone(), Mode::Infer), net.forward(x, Mode::Infer));
+            let together = InferNet::new(&net).together(x.clone(), false);
+            let apart = net.forward(x, Mode::Infer);
             let difference = (together - apart).abs().max().into_scalar::<f32>();
             assert!(difference < 1e-5, "{config:?}: {difference}");
         }

@@ -3,30 +3,17 @@
 use super::config::NetConfig;
 use super::draw::Draw;
 use super::kernels::{self, BlockPlan, BlockTensors, Renorm};
-use super::norm::{NormRelu, Statistics};
+use super::norm::NormRelu;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 /// How the network is run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
-    /// Statistics (running ones, or those of the patch at hand) folded into scale and shift; no gradients.
+    /// Statistics (running ones, or those of the patch at hand) folded into scale and shift; no gradients ([`InferNet`](super::InferNet)).
     Infer,
     /// With gradients.
     Train(Training),
-}
-
-impl Mode {
-    /// For one sample of a batch that is run sample by sample: each drops its own values.
-    pub(super) fn of_sample(self, i: usize) -> Self {
-        match self {
-            Self::Infer => Self::Infer,
-            Self::Train(training) => Self::Train(Training {
-                dropout: seed_of_sample(training.dropout, i),
-                ..training
-            }),
-        }
-    }
 }
 
 /// What the dropout of sample `i` of a batch is drawn from, whether it is run with the others or alone.
@@ -44,6 +31,16 @@ pub struct Training {
     pub batch: Option<Renorm>,
     /// True if the bottlenecks' maps are kept for the backward pass instead of being made again: faster, for more memory.
     pub keep: bool,
+}
+
+impl Training {
+    /// For one sample of a batch that is run sample by sample: each drops its own values.
+    pub(super) fn of_sample(self, i: usize) -> Self {
+        Self {
+            dropout: seed_of_sample(self.dropout, i),
+            ..self
+        }
+    }
 }
 
 /// 3x3x3 convolution without bias, stride 1, zero padding.
@@ -180,37 +177,19 @@ impl DenseLayer {
         }
     }
 
-    /// Inference within a block's buffer: reads the channels from `from` on, whose own statistics `now` are, and writes
-    /// the new ones from `at` on.
-    fn infer(&self, block: Tensor<5>, from: usize, at: usize, now: &Statistics) -> Tensor<5> {
-        let outer = self.norm1.folded(|| now.all());
-        let weight = self.conv3.weight.val();
-        if let (Some(conv), Some(norm)) = (&self.conv1, &self.norm3) {
-            let inner = kernels::norm_relu_conv1(block.clone(), from, outer, conv.weight.val());
-            let [channels] = norm.gamma.dims();
-            let folded = norm.folded(|| Some(kernels::channel_stats(inner.clone(), 0, channels, true)));
-            return kernels::norm_relu_conv3_into(block, at, inner, folded, weight);
-        }
-        // Added to zero the channels are a tensor of their own, and the block's buffer is held once again.
-        let read = block.clone().narrow(1, from, at - from).add_scalar(0.0);
-        kernels::norm_relu_conv3_into(block, at, read, outer, weight)
-    }
-
     /// Without a bottleneck: the new channels, from all before.
-    fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        let maps = self.conv3.forward(self.norm1.forward(x, mode));
-        match mode {
-            Mode::Train(training) if self.dropout > 0.0 => {
-                let [batch, rest @ ..] = maps.dims();
-                let n = rest.iter().product();
-                let mask = (0..batch)
-                    .flat_map(|i| self.mask(seed_of_sample(training.dropout, i), n))
-                    .collect::<Vec<f32>>();
-                let mask = Tensor::from_data(TensorData::new(mask, maps.shape()), &maps.device());
-                maps * mask
-            }
-            _ => maps,
+    fn forward(&self, x: Tensor<5>, training: Training) -> Tensor<5> {
+        let maps = self.conv3.forward(self.norm1.forward(x, training));
+        if self.dropout <= 0.0 {
+            return maps;
         }
+        let [batch, rest @ ..] = maps.dims();
+        let n = rest.iter().product();
+        let mask = (0..batch)
+            .flat_map(|i| self.mask(seed_of_sample(training.dropout, i), n))
+            .collect::<Vec<f32>>();
+        let mask = Tensor::from_data(TensorData::new(mask, maps.shape()), &maps.device());
+        maps * mask
     }
 
     /// What `n` values of new maps are multiplied with in training. Drawn on the host: the same on every device, whatever
@@ -248,27 +227,13 @@ impl DenseBlock {
         self.layers.iter().map(|layer| layer.conv3.weight.dims()[0]).sum()
     }
 
-    /// Inference within a buffer that holds the block's input in the channels from `from` on: the new maps are written
-    /// behind it, from channel `at` on, and nothing is copied.
-    pub(super) fn infer(&self, buffer: Tensor<5>, from: usize, mut at: usize) -> Tensor<5> {
-        let mut now = Statistics::new(self.layers.iter().any(|layer| layer.norm1.by_instance()));
-        now.take(&buffer, from, at - from);
-        self.layers.iter().fold(buffer, |buffer, layer| {
-            let buffer = layer.infer(buffer, from, at, &now);
-            let [growth, ..] = layer.conv3.weight.dims();
-            now.take(&buffer, at, growth);
-            at += growth;
-            buffer
-        })
-    }
-
     /// The concatenation of the input and all new maps, and the new maps alone.
-    pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> (Tensor<5>, Tensor<5>) {
+    pub(super) fn forward(&self, x: Tensor<5>, training: Training) -> (Tensor<5>, Tensor<5>) {
         let input = x.dims()[1];
-        let all = match (mode, self.bottlenecks()) {
-            (Mode::Train(training), Some(inner)) => self.train(x, inner, training),
-            _ => self.layers.iter().fold(x, |all, layer| {
-                let maps = layer.forward(all.clone(), mode);
+        let all = match self.bottlenecks() {
+            Some(inner) => self.train(x, inner, training),
+            None => self.layers.iter().fold(x, |all, layer| {
+                let maps = layer.forward(all.clone(), training);
                 Tensor::cat(vec![all, maps], 1)
             }),
         };
@@ -384,18 +349,8 @@ impl TransitionDown {
         }
     }
 
-    pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
-        kernels::max_pool2(self.conv.forward(self.norm.forward(x, mode)))
-    }
-
-    /// Inference on the channels of a block's buffer from `from` on.
-    pub(super) fn infer(&self, block: Tensor<5>, from: usize) -> Tensor<5> {
-        let [channels] = self.norm.gamma.dims();
-        let folded = self
-            .norm
-            .folded(|| Some(kernels::channel_stats(block.clone(), from, channels, true)));
-        let maps = kernels::norm_relu_conv1(block, from, folded, self.conv.weight.val());
-        kernels::max_pool2(maps)
+    pub(super) fn forward(&self, x: Tensor<5>, training: Training) -> Tensor<5> {
+        kernels::max_pool2(self.conv.forward(self.norm.forward(x, training)))
     }
 }
 
@@ -454,7 +409,7 @@ impl Stem {
         self.norms.iter().any(NormRelu::by_instance)
     }
 
-    pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+    pub(super) fn forward(&self, x: Tensor<5>, training: Training) -> Tensor<5> {
         let x = match &self.down {
             Some(down) => down.forward(x),
             None => x,
@@ -462,7 +417,7 @@ impl Stem {
         self.convs
             .iter()
             .zip(&self.norms)
-            .fold(x, |x, (conv, norm)| norm.forward(conv.forward(x), mode))
+            .fold(x, |x, (conv, norm)| norm.forward(conv.forward(x), training))
     }
 }
 

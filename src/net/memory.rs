@@ -155,32 +155,33 @@ fn pass(s: &Sizes) -> Ledger {
         l.bordered(if i == 0 && !s.compact { s.input } else { s.stem }, s.at(0));
         let y = l.hold(s.maps(s.stem, 0));
         l.free(x);
-        // Normalised into a new one.
-        l.brief(y);
         x = y;
     }
-    // One buffer a level: raised maps, input, new maps of both blocks.
-    let mut buffers = Vec::new();
-    for level in 0..s.levels() {
-        let buffer = l.hold(s.maps(s.before[level] + 3 * s.new, level));
-        l.free(x);
+    // One buffer a level: raised maps, input, new maps of both blocks; of the centre, input and new maps.
+    let centre = s.levels();
+    let buffer = |level: usize| {
+        let blocks = if level < centre { 3 } else { 1 };
+        s.maps(s.before[level] + blocks * s.new, level)
+    };
+    l.hold(buffer(0));
+    // Normalised before it is put into its place.
+    l.brief(x);
+    l.free(x);
+    for level in 0..centre {
         block(&mut l, s, level);
         let conv = l.hold(s.maps(s.before[level + 1], level));
-        x = l.hold(s.maps(s.before[level + 1], level + 1));
+        l.hold(buffer(level + 1));
+        // Pooled before it is put into its place.
+        l.brief(s.maps(s.before[level + 1], level + 1));
         l.free(conv);
-        buffers.push(buffer);
     }
-    let centre = s.levels();
-    let mut below = l.hold(s.maps(s.before[centre] + s.new, centre));
-    l.free(x);
     block(&mut l, s, centre);
     for level in (0..centre).rev() {
         raise(&mut l, s, level);
-        l.free(below);
+        l.free(buffer(level + 1));
         block(&mut l, s, level);
-        below = buffers[level];
     }
-    head(&mut l, s);
+    head(&mut l, s, buffer(0));
     l
 }
 
@@ -199,18 +200,17 @@ fn raise(l: &mut Ledger, s: &Sizes, level: usize) {
     l.free(raised);
 }
 
-/// The head: maps of the doubling, twice (with bias, or in their new order), its weights rearranged twice, and the logit.
-fn head(l: &mut Ledger, s: &Sizes) {
-    if s.compact {
-        l.hold(2 * 8 * s.stem * (3 * s.new + s.before[0]));
+/// The head: maps of the doubling, made of the last level's buffer, twice while their values become a tensor; then the logit.
+fn head(l: &mut Ledger, s: &Sizes, buffer: u64) {
+    if !s.compact {
+        l.brief(2 * s.full(1));
+        return;
     }
-    let doubled = if s.compact { s.full(s.stem) } else { 0 };
-    let first = l.hold(doubled);
-    let second = l.hold(doubled);
-    l.free(first);
+    let doubled = s.full(s.stem);
+    l.hold(doubled);
+    l.free(buffer);
+    l.brief(doubled);
     l.brief(s.full(1));
-    l.free(second);
-    l.brief(2 * s.full(1));
 }
 
 /// Bytes that a training step of `batch` patches takes at its peak, the patches included, with the bottlenecks' maps

@@ -12,6 +12,8 @@ pub mod engine;
 #[cfg(feature = "net")]
 pub mod graph;
 #[cfg(feature = "net")]
+mod infer;
+#[cfg(feature = "net")]
 pub mod kernels;
 #[cfg(feature = "net")]
 pub mod layers;
@@ -29,6 +31,8 @@ pub use config::{ConfigError, NetConfig, Norm, layer_table};
 pub use engine::{Engine, EngineError};
 #[cfg(feature = "net")]
 pub use graph::DenseNet;
+#[cfg(feature = "net")]
+pub use infer::InferNet;
 #[cfg(feature = "net")]
 pub use layers::{Mode, Training};
 pub use part::Part;

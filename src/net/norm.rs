@@ -2,7 +2,7 @@
 
 use super::config::Norm;
 use super::kernels::{self, Normalisation, Renorm};
-use super::layers::{Mode, Training};
+use super::layers::Training;
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
 
@@ -71,30 +71,25 @@ impl NormRelu {
         }
     }
 
-    /// Scale and shift of each column at inference, `[2, column]`, for maps whose own statistics `now` gives: they
-    /// are asked for only if it is these that normalise.
-    pub(super) fn folded(&self, now: impl FnOnce() -> Option<Tensor<2>>) -> Tensor<2> {
-        let running = self.running();
-        let own = if self.by_instance() { now() } else { None };
-        let (now, batch) = match own {
-            Some(own) => (own, Some(Renorm::PLAIN)),
-            None => (running.clone(), None),
-        };
+    /// What does not depend on the patch at inference, `[2, channel]` without gradients: scale and shift by running statistics,
+    /// or gamma and beta if it is the patch's own that normalise.
+    pub(super) fn fixed(&self) -> Tensor<2> {
+        let [gamma, beta] = [&self.gamma, &self.beta].map(|t| t.val().without_autodiff());
+        if self.by_instance() {
+            return Tensor::stack(vec![gamma, beta], 0);
+        }
+        let running = self.running().without_autodiff();
         let norm = Normalisation {
             epsilon: EPSILON,
-            batch,
-            by_sample: self.by_instance(),
+            batch: None,
+            by_sample: false,
         };
-        kernels::norm_rows(now, running, self.gamma.val(), self.beta.val(), norm).1
+        kernels::norm_rows(running.clone(), running, gamma, beta, norm).1
     }
 
-    pub(super) fn forward(&self, x: Tensor<5>, mode: Mode) -> Tensor<5> {
+    pub(super) fn forward(&self, x: Tensor<5>, training: Training) -> Tensor<5> {
         let [channels] = self.gamma.dims();
         let now = || kernels::channel_stats(x.clone(), 0, channels, self.by_instance());
-        let Mode::Train(training) = mode else {
-            let folded = self.folded(|| Some(now()));
-            return kernels::norm_relu(x, folded);
-        };
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         let (running, norm) = (self.running(), self.asked(training));
         let now = if norm.frozen() { running.clone() } else { now() };
@@ -107,33 +102,5 @@ impl NormRelu {
             self.update([row(4), row(5)]);
         }
         kernels::norm_relu_train(x, gamma, beta, applied, norm.frozen())
-    }
-}
-
-/// The statistics of a block's maps, each taken once however many layers read it; nothing where running ones
-/// normalise.
-pub(super) struct Statistics {
-    wanted: bool,
-    taken: Option<Tensor<2>>,
-}
-
-impl Statistics {
-    pub(super) fn new(wanted: bool) -> Self {
-        Self { wanted, taken: None }
-    }
-
-    pub(super) fn take(&mut self, block: &Tensor<5>, from: usize, count: usize) {
-        if self.wanted {
-            let new = kernels::channel_stats(block.clone(), from, count, true);
-            self.taken = Some(match self.taken.take() {
-                Some(taken) => kernels::beside(taken, new, block.dims()[0]),
-                None => new,
-            });
-        }
-    }
-
-    /// Of all maps so far, `[2, sample * channel]`; `None` if they are not wanted.
-    pub(super) fn all(&self) -> Option<Tensor<2>> {
-        self.taken.clone()
     }
 }

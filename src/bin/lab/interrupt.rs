@@ -20,11 +20,16 @@ pub(crate) struct Interrupted {
     pub(crate) file: PathBuf,
 }
 
-/// From now on the first Ctrl-C (or SIGTERM, SIGHUP) only asks; the second ends the program at once.
+/// From now on the first Ctrl-C (or SIGTERM, SIGHUP) only asks; the second ends the program at once. May be called for every run of a
+/// program that trains several.
 ///
 /// # Errors
 /// If the system takes no handler.
 pub(crate) fn listen() -> Result<(), ctrlc::Error> {
+    static LISTENS: AtomicBool = AtomicBool::new(false);
+    if LISTENS.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(CODE));

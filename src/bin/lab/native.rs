@@ -21,14 +21,19 @@ pub(crate) struct Native(pub(crate) Engine);
 impl Native {
     /// Opens a device; a GPU must pass its self-test.
     pub(crate) fn open(device: DeviceChoice) -> Result<Self, EngineError> {
-        let engine = match device {
+        Self::open_as(device, false)
+    }
+
+    /// The same, its maps stored in half precision if asked.
+    pub(crate) fn open_as(device: DeviceChoice, half: bool) -> Result<Self, EngineError> {
+        let mut engine = match device {
             DeviceChoice::Cpu => Engine::cpu(),
-            DeviceChoice::Gpu => {
-                let engine = pollster::block_on(Engine::gpu())?;
-                pollster::block_on(engine.self_test())?;
-                engine
-            }
+            DeviceChoice::Gpu => pollster::block_on(Engine::gpu())?,
         };
+        engine.set_half(half)?;
+        if device == DeviceChoice::Gpu {
+            pollster::block_on(engine.self_test())?;
+        }
         Ok(Self(engine))
     }
 }

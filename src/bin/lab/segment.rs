@@ -65,6 +65,9 @@ pub(crate) struct Args {
     /// Where the network runs.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
+    /// Store the network's maps in half precision, on a GPU that can: less memory, and probabilities that differ a little.
+    #[arg(long)]
+    half: bool,
     /// Also write everything as a BIDS-derivatives dataset in a zip file.
     #[arg(long)]
     bids: bool,
@@ -75,7 +78,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let start = Instant::now();
-    let (card, engine) = model(&args.weights, args.device)?;
+    let (card, engine) = model(&args.weights, args.device, args.half)?;
     let (flair, flair_input) = scan(&args.flair)?;
     let t1 = args.t1.as_deref().map(scan).transpose()?;
     let prepared = prepare(&flair, t1.as_ref().map(|(scan, _)| scan))?;
@@ -156,6 +159,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 pub(crate) fn model(
     folder: &Path,
     device: DeviceChoice,
+    half: bool,
 ) -> Result<(Card, Native), Box<dyn std::error::Error>> {
     let path = folder.join("card.json");
     let card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
@@ -166,7 +170,7 @@ pub(crate) fn model(
         let expected = &card.weights.sha256;
         return Err(at(&path)(format!("the SHA-256 is {hash}, the card says {expected}")).into());
     }
-    let mut engine = Native::open(device)?;
+    let mut engine = Native::open_as(device, half)?;
     engine
         .0
         .load(&serde_json::to_string(&card.config)?, bytes)

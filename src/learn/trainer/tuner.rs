@@ -256,7 +256,7 @@ impl Tuner {
     pub fn show(&mut self, weights: Vec<u8>) -> Result<(), TunerError> {
         let run = self.run.as_ref().ok_or(TunerError::NotBegun)?;
         let net = weights::from_bytes(&run.config, weights, self.engine.device())?;
-        self.engine.set(run.config.clone(), net);
+        self.engine.set(run.config.clone(), &net);
         Ok(())
     }
 

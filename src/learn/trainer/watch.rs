@@ -1,7 +1,7 @@
 //! Watching a network on a few fixed held-out patches.
 
 use crate::learn::augment::patch::Patch;
-use crate::net::{DenseNet, Mode};
+use crate::net::{DenseNet, InferNet};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Fixed patches a network is scored on while it trains.
@@ -88,12 +88,12 @@ impl Watch {
     /// Scores a network (without autodiff) that lives on `device`; `None` if there is nothing to watch.
     #[must_use]
     pub fn score(&self, net: &DenseNet, device: &Device) -> Option<Counts> {
-        let mut counts = Counts::default();
+        let (net, mut counts) = (InferNet::new(net), Counts::default());
         for patch in &self.patches {
             let n = patch.side;
             let channels = patch.image.len() / n.pow(3).max(1);
             let data = TensorData::new(patch.image.clone(), [1, channels, n, n, n]);
-            let logits = net.forward(Tensor::from_data(data, device), Mode::Infer);
+            let logits = net.logits(Tensor::from_data(data, device));
             let logits: Vec<f32> = logits.into_data().try_to_vec().ok()?;
             counts = counts + Counts::of_logits(&logits, &patch.label);
         }

@@ -1,6 +1,7 @@
 //! The operators on the CPU backend: our kernels under burn's tensors.
 
-use super::{Ballot, Kernels, Normalisation, cpu, put, samples};
+use super::infer::Infer;
+use super::{Ballot, Kernels, Normalisation, cpu, samples};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
@@ -84,12 +85,47 @@ fn product(
     how: cpu::Matrix,
     out: usize,
 ) -> FloatTensor<Flex> {
-    let (batch, _, [d, h, wd]) = split(&x);
+    let [batch, _, d, h, wd] = x.shape().dims::<5>();
+    let y = product_values(x, (from, count), folded, w, how, out);
+    tensor(y, [batch, out, d, h, wd])
+}
+
+/// The values of [`product`].
+fn product_values(
+    x: FloatTensor<Flex>,
+    (from, count): (usize, usize),
+    folded: Option<FloatTensor<Flex>>,
+    w: FloatTensor<Flex>,
+    how: cpu::Matrix,
+    out: usize,
+) -> Vec<f32> {
+    let (batch, _, extent) = split(&x);
     let (x, w, folded) = (Values::new(x), Values::new(w), folded.map(Values::new));
-    let mut y = vec![0.0; batch * out * d * h * wd];
+    let mut y = vec![0.0; batch * out * extent.iter().product::<usize>()];
     let folded = folded.as_ref().map(Values::get);
     cpu::conv1(x.maps(from, count), folded, w.get(), how, out, &mut y);
-    tensor(y, [batch, out, d, h, wd])
+    y
+}
+
+/// Convolves `x` into channels `at..` of `block`, in place where nobody else holds it.
+fn conv3_into(
+    mut block: FloatTensor<Flex>,
+    at: usize,
+    x: FloatTensor<Flex>,
+    folded: Option<FloatTensor<Flex>>,
+    w: FloatTensor<Flex>,
+) -> FloatTensor<Flex> {
+    let channels = block.shape()[1];
+    let [cout, cin, ..] = w.shape().dims::<5>();
+    let (x, w, folded) = (Values::new(x), Values::new(w), folded.map(Values::new));
+    let y = cpu::Output {
+        values: values_mut(&mut block),
+        channels,
+        from: at,
+    };
+    let folded = folded.as_ref().map(Values::get);
+    cpu::forward(x.input(cin, folded), w.get(), cout, y);
+    block
 }
 
 impl Kernels for Flex {
@@ -217,27 +253,17 @@ impl Kernels for Flex {
     }
 
     fn norm_relu_conv3_into(
-        mut block: FloatTensor<Self>,
+        block: FloatTensor<Self>,
         at: usize,
         x: FloatTensor<Self>,
         folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let channels = block.shape()[1];
-        let [cout, cin, ..] = w.shape().dims::<5>();
+        let cin = w.shape()[1];
         if samples::own::<Self>(&x, cin, &folded) {
-            let maps = Self::conv3(samples::norm_relu::<Self>(x, 0, cin, folded), w);
-            return put::<Self>(block, at, maps);
+            return conv3_into(block, at, samples::norm_relu::<Self>(x, 0, cin, folded), None, w);
         }
-        let [x, folded, w] = [x, folded, w].map(Values::new);
-        let values = values_mut(&mut block);
-        let y = cpu::Output {
-            values,
-            channels,
-            from: at,
-        };
-        cpu::forward(x.input(cin, Some(folded.get())), w.get(), cout, y);
-        block
+        conv3_into(block, at, x, Some(folded), w)
     }
 
     fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self> {
@@ -317,6 +343,50 @@ impl Kernels for Flex {
             values_mut(&mut grad),
         );
         (grad, tensor(params, [2, channels]))
+    }
+}
+
+impl Infer for Flex {
+    fn measured(
+        mut folds: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        affine: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let channels = x.shape()[1];
+        let stats = Values::new(Self::channel_stats(x, from, count, true));
+        let affine = Values::new(affine);
+        cpu::scales_of(
+            stats.get(),
+            affine.get(),
+            (channels, from, count),
+            epsilon as f32,
+            values_mut(&mut folds),
+        );
+        folds
+    }
+
+    fn product_relu(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        out: usize,
+    ) -> FloatTensor<Self> {
+        let (batch, channels, [d, h, wd]) = split(&x);
+        let mut y = product_values(x, (0, channels), None, w, cpu::Matrix::Forward, out);
+        cpu::bias_relu(&mut y, Values::new(bias).get(), d * h * wd);
+        tensor(y, [batch, out, d, h, wd])
+    }
+
+    fn doubled_sum(x: FloatTensor<Self>, w: FloatTensor<Self>, probabilities: bool) -> FloatTensor<Self> {
+        let (batch, _, small) = split(&x);
+        let (x, w) = (Values::new(x), Values::new(w));
+        let [d, h, wd] = small.map(|n| 2 * n);
+        let mut y = vec![0.0; batch * d * h * wd];
+        cpu::doubled_sum(x.get(), w.get(), small, probabilities, &mut y);
+        tensor(y, [batch, 1, d, h, wd])
     }
 }
 

@@ -9,8 +9,9 @@ mod autodiff;
 mod block;
 pub(crate) mod cpu;
 #[cfg(feature = "gpu")]
-mod cube;
+pub(crate) mod cube;
 mod flex;
+pub mod infer;
 mod norm;
 mod samples;
 #[cfg(feature = "gpu")]
@@ -363,12 +364,6 @@ pub fn norm_relu(x: Tensor<5>, folded: Tensor<2>) -> Tensor<5> {
 #[must_use]
 pub fn channel_stats(x: Tensor<5>, from: usize, count: usize, by_sample: bool) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::channel_stats(x.into_dispatch(), from, count, by_sample))
-}
-
-/// Statistics of some channels and of further ones of `samples` samples, `[2, sample * channel]` each, side by side.
-pub(super) fn beside(a: Tensor<2>, b: Tensor<2>, samples: usize) -> Tensor<2> {
-    let (a, b) = (a.into_dispatch(), b.into_dispatch());
-    Tensor::from_dispatch(samples::beside::<Dispatch>(a, b, samples))
 }
 
 /// True if the samples of a batch are best run together even where each has statistics of its own: one sample's small maps do not fill a

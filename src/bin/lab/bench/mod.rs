@@ -84,12 +84,13 @@ struct Model {
     file: Vec<u8>,
 }
 
-/// A device and what it is called.
-fn open(choice: DeviceChoice) -> Result<(Device, String), Box<dyn std::error::Error>> {
-    let engine = match choice {
+/// A device and what it is called; it must be able to store maps in half precision if asked.
+fn open(choice: DeviceChoice, half: bool) -> Result<(Device, String), Box<dyn std::error::Error>> {
+    let mut engine = match choice {
         DeviceChoice::Cpu => Engine::cpu(),
         DeviceChoice::Gpu => pollster::block_on(Engine::gpu())?,
     };
+    engine.set_half(half)?;
     Ok((engine.device().clone(), engine.describe()))
 }
 

@@ -10,7 +10,7 @@
 //! memory       {"peak": 123456789}                    the process's peak resident set in bytes, where it is known
 //! ```
 
-use super::pass::{Pass, Work};
+use super::pass::{How, Pass, Work};
 use super::{Target, open};
 use crate::Outcome;
 use crate::native::DeviceChoice;
@@ -31,12 +31,19 @@ pub(super) struct Args {
     /// Compute with burn's stock operators.
     #[arg(long)]
     stock: bool,
+    /// Predict with maps in half precision.
+    #[arg(long)]
+    half: bool,
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let (device, name) = open(args.device)?;
+    let (device, name) = open(args.device, args.half)?;
     let model = args.target.load()?;
-    let how = (args.work, args.stock);
+    let how = How {
+        work: args.work,
+        stock: args.stock,
+        half: args.half,
+    };
     let mut pass = Pass::new(&model.config, Some(model.file), model.side, &device, how)?;
     let threads = rayon::current_num_threads();
     let version = if args.stock {

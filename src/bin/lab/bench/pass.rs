@@ -5,7 +5,7 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use equipoise::loss::Loss;
 use equipoise::net::kernels::Renorm;
-use equipoise::net::{DenseNet, Mode, NetConfig, Training, stock, weights};
+use equipoise::net::{DenseNet, InferNet, Mode, NetConfig, Training, stock, weights};
 
 /// Learning rate of the timed steps.
 const RATE: f64 = 1e-3;
@@ -19,9 +19,21 @@ pub(super) enum Work {
     Step,
 }
 
+/// How a pass is computed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    pub(super) work: Work,
+    /// With burn's own operators.
+    pub(super) stock: bool,
+    /// With maps in half precision, where it predicts.
+    pub(super) half: bool,
+}
+
 /// A network, a patch and, for training, an optimiser.
 pub(super) struct Pass {
     net: DenseNet,
+    /// The network as an engine predicts with it.
+    infer: InferNet,
     optimiser: ModuleOptimizer,
     x: Tensor<5>,
     labels: Tensor<5>,
@@ -30,13 +42,13 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// A network with the weights of a safetensors file, or random ones. `stock` computes with burn's own operators.
+    /// A network with the weights of a safetensors file, or random ones.
     pub(super) fn new(
         config: &NetConfig,
         file: Option<Vec<u8>>,
         side: usize,
         device: &Device,
-        (work, stock): (Work, bool),
+        How { work, stock, half }: How,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         config.check_side(side)?;
         let device = match work {
@@ -55,6 +67,11 @@ impl Pass {
         let channels = config.in_channels;
         let shape = |channels| [1, channels, side, side, side];
         Ok(Self {
+            infer: if half {
+                InferNet::new(&net).in_half()
+            } else {
+                InferNet::new(&net)
+            },
             net,
             optimiser: AdamConfig::new().with_epsilon(1e-8).init(),
             x: Tensor::from_data(TensorData::new(patch(channels, side), shape(channels)), &device),
@@ -74,12 +91,10 @@ impl Pass {
 
     /// Lesion probabilities.
     pub(super) fn probabilities(&self) -> Tensor<5> {
-        let logits = if self.stock {
-            stock::forward(&self.net, self.x.clone(), false)
-        } else {
-            self.net.forward(self.x.clone(), Mode::Infer)
-        };
-        activation::sigmoid(logits)
+        if self.stock {
+            return activation::sigmoid(stock::forward(&self.net, self.x.clone(), false));
+        }
+        self.infer.probabilities(self.x.clone())
     }
 
     fn step(&mut self) -> f32 {
@@ -130,7 +145,14 @@ mod tests {
     fn steps_of_ours_and_of_stock_operators_lose_alike() {
         let config = NetConfig::preset("toy", 2).unwrap();
         let side = 2 * config.side_multiple();
-        let pass = |stock| Pass::new(&config, None, side, &Device::flex(), (Work::Step, stock)).unwrap();
+        let pass = |stock| {
+            let how = How {
+                work: Work::Step,
+                stock,
+                half: false,
+            };
+            Pass::new(&config, None, side, &Device::flex(), how).unwrap()
+        };
         let (mut ours, mut stock) = (pass(false), pass(true));
         let mut before = f32::INFINITY;
         for step in 0..3 {

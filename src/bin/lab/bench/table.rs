@@ -1,6 +1,6 @@
 //! `lab bench` alone: ours and burn's stock operators in turn, as a table.
 
-use super::pass::{Pass, Work};
+use super::pass::{How, Pass, Work};
 use super::{open, preset_at};
 use crate::Outcome;
 use crate::native::DeviceChoice;
@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// Leave burn's stock operators out, which take long on a GPU in software.
     #[arg(long)]
     ours_only: bool,
+    /// Ours predicts with maps in half precision.
+    #[arg(long)]
+    half: bool,
     /// Measurements of each; the median is reported.
     #[arg(long, default_value_t = 5)]
     repeat: usize,
@@ -33,7 +36,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         "device", "network", "pass", "ours s", "stock s", "ratio", "GFLOPS"
     );
     for &choice in &args.devices {
-        let (device, name) = open(choice)?;
+        let (device, name) = open(choice, args.half)?;
         for net in &args.nets {
             for work in [Work::Forward, Work::Step] {
                 if work == Work::Forward || !args.forward_only {
@@ -53,7 +56,10 @@ fn row(
     work: Work,
 ) -> Result<String, Box<dyn std::error::Error>> {
     let (config, side) = preset_at(net)?;
-    let pass = |stock| Pass::new(&config, None, side, device, (work, stock));
+    let pass = |stock: bool| {
+        let half = args.half && !stock;
+        Pass::new(&config, None, side, device, How { work, stock, half })
+    };
     let mut variants = vec![(pass(false)?, Vec::new())];
     if !args.ours_only {
         variants.push((pass(true)?, Vec::new()));

@@ -40,7 +40,7 @@ impl Runner {
     /// The network in a folder. Passes are kept in the folder `passes` of `out`: they are those of the same weights, device, settings and
     /// prepared scan. Whoever changes how a network is run must delete them.
     pub(super) fn open(model: &Path, device: DeviceChoice, out: &Path) -> Result<Self, Problem> {
-        let (card, engine) = segment::model(model, device)?;
+        let (card, engine) = segment::model(model, device, false)?;
         let folder = out.join("passes");
         std::fs::create_dir_all(&folder).map_err(at(&folder))?;
         Ok(Self { card, engine, folder })

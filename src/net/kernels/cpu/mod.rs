@@ -14,9 +14,9 @@ mod vote;
 
 pub(crate) use conv1::{Matrix, conv1};
 pub(crate) use conv3::{Extent, Input, Output, data_gradient, forward, weight_gradient};
-pub(crate) use norm::{Maps, channel_stats, norm_relu, norm_relu_backward, norm_rows};
+pub(crate) use norm::{Maps, bias_relu, channel_stats, norm_relu, norm_relu_backward, norm_rows, scales_of};
 pub(crate) use pool::{max_pool2, max_pool2_dx};
-pub(crate) use up2::{fold, unfold};
+pub(crate) use up2::{doubled_sum, fold, unfold};
 pub(crate) use vote::vote;
 
 /// Runs `work(index, chunk)` over consecutive chunks of `size`, on all threads where there are threads.

@@ -125,6 +125,41 @@ pub(crate) fn norm_rows(
     (rows, folded)
 }
 
+/// Scales and shifts made of statistics `[2, sample * count]` of `count` channels from `from` on, of `width`, by the normalisations
+/// whose gamma and beta are `affine [norm, 2, width]`: written to `folds [norm, 2, sample * width]`.
+pub(crate) fn scales_of(
+    stats: &[f32],
+    affine: &[f32],
+    (width, from, count): (usize, usize, usize),
+    epsilon: f32,
+    folds: &mut [f32],
+) {
+    let columns = stats.len() / 2;
+    let all = columns / count.max(1) * width;
+    let norms = folds.chunks_exact_mut((2 * all).max(1));
+    for (affine, folds) in affine.chunks_exact((2 * width).max(1)).zip(norms) {
+        for column in 0..columns {
+            let channel = from + column % count;
+            let scale = (stats[columns + column] + epsilon).sqrt().recip() * affine[channel];
+            let to = column / count * width + channel;
+            folds[to] = scale;
+            folds[all + to] = affine[width + channel] - stats[column] * scale;
+        }
+    }
+}
+
+/// Adds each channel's bias to `y [sample, channel, voxels]` and rectifies.
+pub(crate) fn bias_relu(y: &mut [f32], bias: &[f32], voxels: usize) {
+    for_each_chunk(y, voxels, |line, y| {
+        let bias = bias[line % bias.len()];
+        for y in y {
+            let v = *y + bias;
+            // Not `max`: that would turn NaN into 0 and hide it.
+            *y = if v < 0.0 { 0.0 } else { v };
+        }
+    });
+}
+
 /// `max(0, x * scale + shift)` per channel; `folded` holds scales, then shifts; `y` is `[batch, count, voxels]`.
 pub(crate) fn norm_relu(x: Maps<'_>, folded: &[f32], y: &mut [f32]) {
     for_each_chunk(y, x.voxels(), |line, y| {

@@ -1,8 +1,10 @@
 //! 1x1x1 convolution, a matrix product over voxels, on CubeCL devices.
 
-use super::launch::{Shaped, buffer, empty, grid, nothing};
+use super::launch::{Folds, Shaped, buffer, empty, grid, nothing, stored};
+use crate::net::kernels::infer::Read;
 use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Output channels that lie side by side in the packed weights, and voxels that are loaded together if they can be.
@@ -21,21 +23,26 @@ struct Dims {
     /// Units in a channel, and groups of output channels.
     tiles: usize,
     groups: usize,
-    /// Scales, and as many shifts: one a channel, or one a channel of each sample.
+    /// Where scales and shifts are: see [`Folds`].
+    fold: usize,
+    step: usize,
     columns: usize,
 }
 
 #[cube(launch_unchecked)]
-fn conv1_kernel<N: Size, L: Size>(
-    x: &[Vector<f32, N>],
+fn conv1_kernel<E: Float, N: Size, L: Size>(
+    x: &[Vector<E, N>],
     folded: &[f32],
     w: &[Vector<f32, L>],
-    y: &mut [Vector<f32, N>],
+    bias: &[f32],
+    y: &mut [Vector<E, N>],
     dims: Dims,
     #[comptime] run: usize,
     #[comptime] outs: usize,
     #[comptime] lanes: usize,
     #[comptime] norm: bool,
+    #[comptime] biased: bool,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -45,7 +52,7 @@ fn conv1_kernel<N: Size, L: Size>(
     let group = rest % dims.groups;
     let batch = rest / dims.groups;
 
-    let scale = batch * dims.cin % dims.columns;
+    let scale = dims.fold + batch * dims.step;
     let shift = dims.columns + scale;
     let mut sums = Array::<Vector<f32, N>>::new(run * outs);
     for ci in 0..dims.cin {
@@ -54,7 +61,7 @@ fn conv1_kernel<N: Size, L: Size>(
         #[unroll]
         for i in 0..run {
             // Beyond the end the last vector is read again and never written.
-            let mut value = x[channel + min(first + i, dims.n - 1)];
+            let mut value = Vector::<f32, N>::cast_from(x[channel + min(first + i, dims.n - 1)]);
             if norm {
                 value = value * Vector::new(folded[scale + ci]) + Vector::new(folded[shift + ci]);
                 value = max(value, Vector::new(0.0f32));
@@ -81,7 +88,11 @@ fn conv1_kernel<N: Size, L: Size>(
             #[unroll]
             for i in 0..run {
                 if first + i < dims.n {
-                    y[(batch * dims.cout + co) * dims.n + first + i] = sums[o * run + i];
+                    let mut sum = sums[o * run + i];
+                    if biased {
+                        sum = max(sum + Vector::new(bias[co]), Vector::new(0.0f32));
+                    }
+                    y[(batch * dims.cout + co) * dims.n + first + i] = Vector::<E, N>::cast_from(sum);
                 }
             }
         }
@@ -90,47 +101,68 @@ fn conv1_kernel<N: Size, L: Size>(
 
 /// Weights `[cout, cin]` to `[group, cin, width]`, channels beyond the last being zero.
 #[cube(launch_unchecked)]
-fn pack(w: &[f32], out: &mut [f32], dims: Dims, #[comptime] width: usize) {
-    if ABSOLUTE_POS >= dims.units {
+fn pack_kernel(w: &[f32], out: &mut [f32], units: usize, cin: usize, cout: usize, #[comptime] width: usize) {
+    if ABSOLUTE_POS >= units {
         terminate!();
     }
     let rest = ABSOLUTE_POS / width;
-    let co = rest / dims.cin * width + ABSOLUTE_POS % width;
+    let co = rest / cin * width + ABSOLUTE_POS % width;
     let mut value = 0.0f32;
-    if co < dims.cout {
-        value = w[co * dims.cin + rest % dims.cin];
+    if co < cout {
+        value = w[co * cin + rest % cin];
     }
     out[ABSOLUTE_POS] = value;
 }
 
-/// `w [cout, cin]` times channels `from..from + cin` of `x [batch, channels, d, h, w]`.
-pub(super) fn conv1(x: &CubeTensor, from: usize, folded: Option<CubeTensor>, w: &CubeTensor) -> CubeTensor {
-    let [batch, channels, d, h, width] = x.dims5();
+/// Weights `[cout, cin]` as the kernel reads them, `[group * cin, output channels of a group]`.
+pub(super) fn pack(w: &CubeTensor) -> CubeTensor {
     let [cout, cin] = w.meta.shape().dims::<2>();
-    let voxels = d * h * width;
-    let lanes = if voxels.is_multiple_of(LANES) { LANES } else { 1 };
-    let n = voxels / lanes;
-    let Tiles {
-        vectors: run, outs, ..
-    } = Tiles::get();
-    let (tiles, groups) = (n.div_ceil(run), cout.div_ceil(outs));
-    let columns = folded.as_ref().map_or(cin, |f| f.meta.shape()[1]);
-    let dims = |units: usize| DimsLaunch::new(units, cin, from, channels, cout, n, tiles, groups, columns);
-    let y = empty(x, [batch, cout, d, h, width]);
-    let client = x.client.clone();
-
-    let packed = empty(x, [groups, cin, outs]);
-    let units = groups * cin * outs;
+    let outs = Tiles::get().outs;
+    let rows = cout.div_ceil(outs) * cin;
+    let packed = empty(w, [rows, outs]);
+    let units = rows * outs;
+    let client = w.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
     unsafe {
-        pack::launch_unchecked(&client, count, dim, buffer(w), buffer(&packed), dims(units), outs);
+        pack_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(w),
+            buffer(&packed),
+            units,
+            cin,
+            cout,
+            outs,
+        );
     }
+    packed
+}
 
+/// Weights from [`pack`] times `read.count` channels of `x [batch, channels, d, h, w]`; bias and ReLU if there is one.
+pub(super) fn conv1(
+    x: &CubeTensor,
+    folds: Option<Folds>,
+    packed: &CubeTensor,
+    bias: Option<CubeTensor>,
+    read: Read,
+) -> CubeTensor {
+    let [batch, channels, d, h, width] = x.dims5();
+    let voxels = d * h * width;
+    let lanes = if voxels.is_multiple_of(LANES) { LANES } else { 1 };
+    let n = voxels / lanes;
+    let run = Tiles::get().vectors;
+    // Tiles may have changed since the weights were packed.
+    let outs = packed.meta.shape()[1];
+    let (tiles, groups) = (n.div_ceil(run), read.out.div_ceil(outs));
+    let (normed, biased) = (folds.is_some(), bias.is_some());
+    let folds = folds.unwrap_or_else(|| Folds::none(x));
+    let bias = bias.unwrap_or_else(|| nothing(x));
+    let y = empty(x, [batch, read.out, d, h, width]);
     let units = batch * groups * tiles;
+    let client = x.client.clone();
     let (count, dim) = grid(&client, units);
-    let normed = folded.is_some();
-    let folded = folded.unwrap_or_else(|| nothing(x));
     // Safety: as above.
     unsafe {
         conv1_kernel::launch_unchecked(
@@ -140,14 +172,29 @@ pub(super) fn conv1(x: &CubeTensor, from: usize, folded: Option<CubeTensor>, w: 
             lanes,
             LANES,
             buffer(x),
-            buffer(&folded),
-            buffer(&packed),
+            buffer(&folds.tensor),
+            buffer(packed),
+            buffer(&bias),
             buffer(&y),
-            dims(units),
+            DimsLaunch::new(
+                units,
+                read.count,
+                read.from,
+                channels,
+                read.out,
+                n,
+                tiles,
+                groups,
+                folds.first,
+                folds.step,
+                folds.columns,
+            ),
             run,
             outs,
             LANES,
             normed,
+            biased,
+            stored(x),
         );
     }
     y

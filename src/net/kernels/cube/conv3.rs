@@ -1,14 +1,16 @@
 //! 3x3x3 convolution on CubeCL devices.
 
-use super::launch::{Shaped, buffer, empty, grid, nothing};
+use super::launch::{Folds, Shaped, buffer, empty, grid, stored};
+use crate::net::kernels::infer::Read;
 use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Output channels, and voxels of a row, that are loaded together.
 const LANES: usize = 4;
 
-/// Sizes that both kernels here are given.
+/// Sizes that the convolution and what pads its input are given.
 #[derive(CubeLaunch, CubeType, Clone, Copy)]
 struct Dims {
     units: usize,
@@ -26,14 +28,26 @@ struct Dims {
     /// Channels of the output buffer, and the first that is written.
     channels: usize,
     at: usize,
-    /// Scales, and as many shifts: one a channel, or one a channel of each sample.
+    /// Channels of the input, and the first that is read.
+    total: usize,
+    from: usize,
+    /// Where scales and shifts are: see [`Folds`].
+    fold: usize,
+    step: usize,
     columns: usize,
 }
 
 /// Copies channels into a border of zeros, normalised and rectified on the way if asked: the convolution then has no
 /// branches. One unit writes one element of `[batch * cin, d + 2, h + 2, pitch]`.
 #[cube(launch_unchecked)]
-fn pad(x: &[f32], folded: &[f32], out: &mut [f32], dims: Dims, #[comptime] norm: bool) {
+fn pad<E: Float>(
+    x: &[E],
+    folded: &[f32],
+    out: &mut [E],
+    dims: Dims,
+    #[comptime] norm: bool,
+    #[define(E)] _stored: ElemType,
+) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -42,37 +56,47 @@ fn pad(x: &[f32], folded: &[f32], out: &mut [f32], dims: Dims, #[comptime] norm:
     let py = rest % (dims.h + 2);
     let rest = rest / (dims.h + 2);
     let pz = rest % (dims.d + 2);
-    let channel = rest / (dims.d + 2);
+    let channel = rest / (dims.d + 2) % dims.cin;
+    let batch = rest / (dims.d + 2) / dims.cin;
     let mut value = 0.0f32;
     if px >= 1 && px <= dims.w && py >= 1 && py <= dims.h && pz >= 1 && pz <= dims.d {
-        value = x[((channel * dims.d + pz - 1) * dims.h + py - 1) * dims.w + px - 1];
+        let from = (batch * dims.total + dims.from + channel) * dims.d + pz - 1;
+        value = f32::cast_from(x[(from * dims.h + py - 1) * dims.w + px - 1]);
         if norm {
-            let c = channel % dims.columns;
+            let c = dims.fold + batch * dims.step + channel;
             value = max(value * folded[c] + folded[dims.columns + c], 0.0f32);
         }
     }
-    out[ABSOLUTE_POS] = value;
+    out[ABSOLUTE_POS] = E::cast_from(value);
 }
 
 /// Weights `[cout, cin, 27]` to `[group, cin, 27, LANES * QUADS]`, channels beyond the last being zero. `mirror` makes
 /// those of the data gradient: output and input channels change places and every axis is reversed.
 #[cube(launch_unchecked)]
-fn pack(w: &[f32], out: &mut [f32], dims: Dims, #[comptime] width: usize, #[comptime] mirror: bool) {
-    if ABSOLUTE_POS >= dims.units {
+fn pack_kernel(
+    w: &[f32],
+    out: &mut [f32],
+    units: usize,
+    cin: usize,
+    cout: usize,
+    #[comptime] width: usize,
+    #[comptime] mirror: bool,
+) {
+    if ABSOLUTE_POS >= units {
         terminate!();
     }
     let lane = ABSOLUTE_POS % width;
     let rest = ABSOLUTE_POS / width;
     let tap = rest % 27;
     let rest = rest / 27;
-    let ci = rest % dims.cin;
-    let co = rest / dims.cin * width + lane;
+    let ci = rest % cin;
+    let co = rest / cin * width + lane;
     let mut value = 0.0f32;
-    if co < dims.cout {
+    if co < cout {
         if mirror {
-            value = w[(ci * dims.cout + co) * 27 + 26 - tap];
+            value = w[(ci * cout + co) * 27 + 26 - tap];
         } else {
-            value = w[(co * dims.cin + ci) * 27 + tap];
+            value = w[(co * cin + ci) * 27 + tap];
         }
     }
     out[ABSOLUTE_POS] = value;
@@ -81,14 +105,15 @@ fn pack(w: &[f32], out: &mut [f32], dims: Dims, #[comptime] width: usize, #[comp
 /// One unit computes `run` voxels of a row for `quads * N` output channels: for every input channel and every pair of
 /// z and y taps it loads `run + 2` voxels once and uses them for three taps along x.
 #[cube(launch_unchecked)]
-fn conv3_kernel<N: Size>(
-    x: &[Vector<f32, N>],
+fn conv3_kernel<E: Float, N: Size>(
+    x: &[Vector<E, N>],
     w: &[Vector<f32, N>],
-    y: &mut [f32],
+    y: &mut [E],
     dims: Dims,
     #[comptime] run: usize,
     #[comptime] quads: usize,
     #[comptime] lanes: usize,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -111,7 +136,7 @@ fn conv3_kernel<N: Size>(
             let mut row = Array::<f32>::new(run + lanes);
             #[unroll]
             for v in 0..run / lanes + 1 {
-                let values = x[from + v];
+                let values = Vector::<f32, N>::cast_from(x[from + v]);
                 #[unroll]
                 for l in 0..lanes {
                     row[v * lanes + l] = values.extract(l);
@@ -140,7 +165,7 @@ fn conv3_kernel<N: Size>(
                 #[unroll]
                 for i in 0..run {
                     if x0 + i < dims.w {
-                        y[to + i] = sums[i * quads + q].extract(l);
+                        y[to + i] = E::cast_from(sums[i * quads + q].extract(l));
                     }
                 }
             }
@@ -148,23 +173,57 @@ fn conv3_kernel<N: Size>(
     }
 }
 
-/// Convolves `x [batch, cin, d, h, w]` and writes the result into channels `at..` of `y`, in place.
+/// Weights as the kernel reads them, `[group, cin, 27, output channels of a group, 1]`, of `[cout, cin, 3, 3, 3]`, or of
+/// `[cin, cout, 3, 3, 3]`, mirrored, for the data gradient.
+pub(super) fn pack(w: &CubeTensor, mirror: bool) -> CubeTensor {
+    let [mut cout, mut cin, ..] = w.dims5();
+    if mirror {
+        (cout, cin) = (cin, cout);
+    }
+    let quads = cout.div_ceil(LANES).min(Tiles::get().quads);
+    let width = quads * LANES;
+    let groups = cout.div_ceil(width);
+    let packed = empty(w, [groups, cin, 27, width, 1]);
+    let units = groups * cin * 27 * width;
+    let client = w.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
+    unsafe {
+        pack_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(w),
+            buffer(&packed),
+            units,
+            cin,
+            cout,
+            width,
+            mirror,
+        );
+    }
+    packed
+}
+
+/// Convolves `read.count` channels of `x [batch, channels, d, h, w]` with weights from [`pack`] and writes the result into channels
+/// `at..` of `y`, in place. `x` may be `y`: it is copied first.
 pub(super) fn conv3_into(
     x: &CubeTensor,
-    folded: Option<CubeTensor>,
-    w: &CubeTensor,
-    mirror: bool,
+    folds: Option<Folds>,
+    packed: &CubeTensor,
+    read: Read,
     y: &CubeTensor,
     at: usize,
 ) {
-    let [batch, cin, d, h, width] = x.dims5();
-    let cout = if mirror { w.dims5()[1] } else { w.dims5()[0] };
-    let Tiles { run, quads, .. } = Tiles::get();
+    let [batch, total, d, h, width] = x.dims5();
+    let (cin, cout) = (read.count, read.out);
+    let run = Tiles::get().run;
+    // Tiles may have changed since the weights were packed.
+    let [groups, _, _, packed_width, _] = packed.dims5();
     let runs = width.div_ceil(run);
     let pitch = runs * run + LANES;
-    let quads = cout.div_ceil(LANES).min(quads);
-    let groups = cout.div_ceil(quads * LANES);
-    let columns = folded.as_ref().map_or(cin, |f| f.meta.shape()[1]);
+    let normed = folds.is_some();
+    let folds = folds.unwrap_or_else(|| Folds::none(x));
     let dims = |units: usize| {
         DimsLaunch::new(
             units,
@@ -178,33 +237,18 @@ pub(super) fn conv3_into(
             groups,
             y.dims5()[1],
             at,
-            columns,
+            total,
+            read.from,
+            folds.first,
+            folds.step,
+            folds.columns,
         )
     };
     let client = x.client.clone();
 
-    let packed = empty(x, [groups, cin, 27, quads * LANES]);
-    let units = groups * cin * 27 * quads * LANES;
-    let (count, dim) = grid(&client, units);
-    // Safety: every index below is derived from the sizes of the buffers, and units beyond the last end at once.
-    unsafe {
-        pack::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(w),
-            buffer(&packed),
-            dims(units),
-            quads * LANES,
-            mirror,
-        );
-    }
-
     let padded = empty(x, [batch * cin, d + 2, h + 2, pitch]);
     let units = batch * cin * (d + 2) * (h + 2) * pitch;
     let (count, dim) = grid(&client, units);
-    let normed = folded.is_some();
-    let folded = folded.unwrap_or_else(|| nothing(x));
     // Safety: as above.
     unsafe {
         pad::launch_unchecked(
@@ -212,10 +256,11 @@ pub(super) fn conv3_into(
             count,
             dim,
             buffer(x),
-            buffer(&folded),
+            buffer(&folds.tensor),
             buffer(&padded),
             dims(units),
             normed,
+            stored(x),
         );
     }
 
@@ -229,12 +274,13 @@ pub(super) fn conv3_into(
             dim,
             LANES,
             buffer(&padded),
-            buffer(&packed),
+            buffer(packed),
             buffer(y),
             dims(units),
             run,
-            quads,
+            packed_width / LANES,
             LANES,
+            stored(x),
         );
     }
 }

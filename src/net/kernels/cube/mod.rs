@@ -6,23 +6,28 @@
 mod backward;
 mod conv1;
 mod conv3;
+mod infer;
 mod launch;
 mod norm;
 mod up2;
 mod vote;
 
+use super::infer::Read;
 use super::{Ballot, Kernels, Normalisation};
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use launch::{Shaped, empty};
+use burn_cubecl::tensor::CubeTensor;
+#[cfg(test)]
+pub(crate) use launch::LAUNCHES;
+use launch::{Folds, Shaped, empty};
 
 impl Kernels for CubeBackend {
     fn conv3(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
         let (x, w) = (into_contiguous(x), into_contiguous(w));
         let [batch, _, d, h, width] = x.dims5();
         let y = empty(&x, [batch, w.dims5()[0], d, h, width]);
-        conv3::conv3_into(&x, None, &w, false, &y, 0);
+        conv3::conv3_into(&x, None, &conv3::pack(&w, false), read3(&x, &y), &y, 0);
         y
     }
 
@@ -30,7 +35,7 @@ impl Kernels for CubeBackend {
         let (dy, w) = (into_contiguous(dy), into_contiguous(w));
         let [batch, _, d, h, width] = dy.dims5();
         let dx = empty(&dy, [batch, w.dims5()[1], d, h, width]);
-        conv3::conv3_into(&dy, None, &w, true, &dx, 0);
+        conv3::conv3_into(&dy, None, &conv3::pack(&w, true), read3(&dy, &dx), &dx, 0);
         dx
     }
 
@@ -116,7 +121,9 @@ impl Kernels for CubeBackend {
     }
 
     fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        conv1::conv1(&into_contiguous(x), 0, None, &into_contiguous(w))
+        let [out, count] = w.meta.shape().dims::<2>();
+        let packed = conv1::pack(&into_contiguous(w));
+        conv1::conv1(&into_contiguous(x), None, &packed, None, Read::all(count, out))
     }
 
     fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -133,8 +140,14 @@ impl Kernels for CubeBackend {
         folded: FloatTensor<Self>,
         w: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let folded = into_contiguous(folded);
-        conv1::conv1(&into_contiguous(x), from, Some(folded), &into_contiguous(w))
+        let [out, count] = w.meta.shape().dims::<2>();
+        let folds = Folds::plain(into_contiguous(folded), count);
+        let packed = conv1::pack(&into_contiguous(w));
+        let read = Read {
+            from,
+            ..Read::all(count, out)
+        };
+        conv1::conv1(&into_contiguous(x), Some(folds), &packed, None, read)
     }
 
     fn norm_relu_conv3_into(
@@ -146,9 +159,16 @@ impl Kernels for CubeBackend {
     ) -> FloatTensor<Self> {
         let [block, x, folded, w] = [block, x, folded, w].map(into_contiguous);
         let block = owned(block);
-        conv3::conv3_into(&x, Some(folded), &w, false, &block, at);
+        let read = Read::all(x.dims5()[1], w.dims5()[0]);
+        let folds = Folds::plain(folded, read.count);
+        conv3::conv3_into(&x, Some(folds), &conv3::pack(&w, false), read, &block, at);
         block
     }
+}
+
+/// All channels of `x` to all of `y`.
+fn read3(x: &CubeTensor, y: &CubeTensor) -> Read {
+    Read::all(x.dims5()[1], y.dims5()[1])
 }
 
 /// The tensor itself if nobody else could see it change, or a copy.
@@ -179,7 +199,7 @@ mod tests {
             .as_ref()
     }
 
-    fn values<const D: usize>(shape: [usize; D], seed: usize) -> TensorData {
+    pub(super) fn values<const D: usize>(shape: [usize; D], seed: usize) -> TensorData {
         let n = shape.iter().product();
         let value = |i: usize| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0;
         TensorData::new((0..n).map(value).collect::<Vec<f32>>(), shape)
@@ -197,7 +217,7 @@ mod tests {
         }
     }
 
-    fn agree(what: &str, operator: impl Fn(&Device) -> Tensor<5>) {
+    pub(super) fn agree(what: &str, operator: impl Fn(&Device) -> Tensor<5>) {
         let Some(gpu) = gpu() else { return };
         let data = |device: &Device| operator(device).into_data();
         let (ours, expected) = (data(gpu), data(&Device::flex()));

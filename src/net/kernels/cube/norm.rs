@@ -1,8 +1,9 @@
 //! Normalisation and ReLU, forward and backward, on CubeCL devices.
 
-use super::launch::{Shaped, buffer, empty, grid, nothing};
+use super::launch::{Folds, Shaped, buffer, empty, empty_f32, grid, nothing, stored};
 use crate::net::kernels::Normalisation;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Voxels that one unit sums up.
@@ -23,17 +24,33 @@ struct Dims {
     columns: usize,
 }
 
-/// `max(0, x * scale + shift)`; `folded` holds scales, then shifts.
+/// `max(0, x * scale + shift)`; where scales and shifts are in `folded`, [`Folds`] says. Written to the channels from `at` on of
+/// `room` that a sample of `y` has.
 #[cube(launch_unchecked)]
-fn norm_relu_kernel(x: &[f32], folded: &[f32], y: &mut [f32], dims: Dims) {
+fn norm_relu_kernel<E: Float>(
+    x: &[E],
+    folded: &[f32],
+    y: &mut [E],
+    dims: Dims,
+    fold: usize,
+    step: usize,
+    at: usize,
+    room: usize,
+    #[define(E)] _stored: ElemType,
+) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
     let line = ABSOLUTE_POS / dims.voxels;
-    let c = line % dims.channels;
-    let at = (line / dims.channels * dims.total + dims.from + c) * dims.voxels + ABSOLUTE_POS % dims.voxels;
-    let own = line % dims.columns;
-    y[ABSOLUTE_POS] = max(x[at] * folded[own] + folded[dims.columns + own], 0.0f32);
+    let (sample, c, voxel) = (
+        line / dims.channels,
+        line % dims.channels,
+        ABSOLUTE_POS % dims.voxels,
+    );
+    let value = f32::cast_from(x[(sample * dims.total + dims.from + c) * dims.voxels + voxel]);
+    let own = fold + sample * step + c;
+    let value = max(value * folded[own] + folded[dims.columns + own], 0.0f32);
+    y[(sample * room + at + c) * dims.voxels + voxel] = E::cast_from(value);
 }
 
 /// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a column.
@@ -90,7 +107,13 @@ fn rows_kernel(
 /// Sums over a chunk of a channel's voxels of their distances from the column's first voxel, and of the squares. `part` is
 /// `[chunk, 2, channel]`.
 #[cube(launch_unchecked)]
-fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
+fn spread<E: Float>(
+    x: &[E],
+    part: &mut [f32],
+    dims: Dims,
+    #[comptime] chunk: usize,
+    #[define(E)] _stored: ElemType,
+) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -101,11 +124,11 @@ fn spread(x: &[f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
     let first = index % per_sample * chunk;
     let line = index / per_sample * n + c;
     let from = (line / n * dims.total + dims.from + c) * dims.voxels;
-    let centre = x[first_of(line % dims.columns, &dims)];
+    let centre = f32::cast_from(x[first_of(line % dims.columns, &dims)]);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
     for i in first..min(first + chunk, dims.voxels) {
-        let v = x[from + i] - centre;
+        let v = f32::cast_from(x[from + i]) - centre;
         s0 += v;
         s1 += v * v;
     }
@@ -145,6 +168,46 @@ fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
     let shift = s0 / count;
     out[column] = x[first_of(column, &dims)] + shift;
     out[dims.columns + column] = max(s1 / count - shift * shift, 0.0f32);
+}
+
+/// As [`statistics`], but what they come to: scale and shift of each column by every normalisation. `affine` is `[norm, 2, total]`,
+/// `folds` `[norm, 2, sample * total]`, samples being groups of columns.
+#[cube(launch_unchecked)]
+fn scales_kernel<E: Float>(
+    x: &[E],
+    part: &[f32],
+    affine: &[f32],
+    folds: &mut [f32],
+    dims: Dims,
+    norms: usize,
+    epsilon: f32,
+    #[define(E)] _stored: ElemType,
+) {
+    if ABSOLUTE_POS >= dims.columns {
+        terminate!();
+    }
+    let (column, n) = (ABSOLUTE_POS, dims.channels);
+    let (sample, c) = (column / n, column % n);
+    let samples = dims.columns / n;
+    let chunks = dims.chunks / samples;
+    let mut s0 = 0.0f32;
+    let mut s1 = 0.0f32;
+    for index in sample * chunks..(sample + 1) * chunks {
+        s0 += part[index * 2 * n + c];
+        s1 += part[index * 2 * n + n + c];
+    }
+    let count = count_of(&dims);
+    let shift = s0 / count;
+    let mean = f32::cast_from(x[first_of(column, &dims)]) + shift;
+    let rstd = 1.0f32 / (max(s1 / count - shift * shift, 0.0f32) + epsilon).sqrt();
+    let all = samples * dims.total;
+    let channel = dims.from + c;
+    for norm in 0..norms {
+        let scale = rstd * affine[norm * 2 * dims.total + channel];
+        let to = norm * 2 * all + sample * dims.total + channel;
+        folds[to] = scale;
+        folds[to + all] = affine[(norm * 2 + 1) * dims.total + channel] - mean * scale;
+    }
 }
 
 /// What passes the ReLU of `dy`: the gradient at its input.
@@ -309,9 +372,22 @@ impl Window {
 /// `max(0, x * scale + shift)` of `channels` channels from `from` on.
 pub(super) fn norm_relu(x: &CubeTensor, from: usize, channels: usize, folded: &CubeTensor) -> CubeTensor {
     let [batch, _, d, h, w] = x.dims5();
-    let window = Window::new(x, from, channels, folded.meta.shape()[1]);
-    let y = empty(x, [batch, window.channels, d, h, w]);
-    let units = batch * window.channels * window.voxels;
+    let y = empty(x, [batch, channels, d, h, w]);
+    norm_relu_into(x, from, channels, &Folds::plain(folded.clone(), channels), &y, 0);
+    y
+}
+
+/// The same, written into channels `at..` of `y`, in place.
+pub(super) fn norm_relu_into(
+    x: &CubeTensor,
+    from: usize,
+    channels: usize,
+    folds: &Folds,
+    y: &CubeTensor,
+    at: usize,
+) {
+    let window = Window::new(x, from, channels, folds.columns);
+    let units = window.batch * channels * window.voxels;
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
@@ -321,12 +397,16 @@ pub(super) fn norm_relu(x: &CubeTensor, from: usize, channels: usize, folded: &C
             count,
             dim,
             buffer(x),
-            buffer(folded),
-            buffer(&y),
+            buffer(&folds.tensor),
+            buffer(y),
             window.dims(units),
+            folds.first,
+            folds.step,
+            at,
+            y.dims5()[1],
+            stored(x),
         );
     }
-    y
 }
 
 /// Mean and biased variance of the channels from `from` on, over the batch or of each sample.
@@ -334,22 +414,8 @@ pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize, by_sam
     let columns = if by_sample { x.dims5()[0] } else { 1 } * channels;
     let window = Window::new(x, from, channels, columns);
     let client = x.client.clone();
-    let part = empty(x, [window.chunks(), 2, channels]);
+    let part = parts(x, &window);
     let out = empty(x, [2, columns]);
-    let units = window.chunks() * channels;
-    let (count, dim) = grid(&client, units);
-    // Safety: as above.
-    unsafe {
-        spread::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(x),
-            buffer(&part),
-            window.dims(units),
-            CHUNK,
-        );
-    }
     let (count, dim) = grid(&client, columns);
     // Safety: as above.
     unsafe {
@@ -364,6 +430,60 @@ pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize, by_sam
         );
     }
     out
+}
+
+/// The first stage of statistics; see [`spread`].
+fn parts(x: &CubeTensor, window: &Window) -> CubeTensor {
+    let client = x.client.clone();
+    let part = empty_f32(x, [window.chunks(), 2, window.channels]);
+    let units = window.chunks() * window.channels;
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        spread::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(&part),
+            window.dims(units),
+            CHUNK,
+            stored(x),
+        );
+    }
+    part
+}
+
+/// See [`Infer::measured`](crate::net::kernels::infer::Infer::measured); `folds` is written to.
+pub(super) fn measured(
+    folds: &CubeTensor,
+    x: &CubeTensor,
+    affine: &CubeTensor,
+    from: usize,
+    channels: usize,
+    epsilon: f64,
+) {
+    let columns = x.dims5()[0] * channels;
+    let window = Window::new(x, from, channels, columns);
+    let part = parts(x, &window);
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, columns);
+    // Safety: as above.
+    unsafe {
+        scales_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(&part),
+            buffer(affine),
+            buffer(folds),
+            window.dims(columns),
+            affine.meta.shape()[0],
+            epsilon as f32,
+            stored(x),
+        );
+    }
 }
 
 /// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows).

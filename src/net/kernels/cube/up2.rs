@@ -1,7 +1,11 @@
 //! Transposed 3x3x3 convolution of stride 2, and the maximum over 2x2x2 cubes, on CubeCL devices.
 
-use super::launch::{Shaped, buffer, empty, grid};
+// Kernels count their own way through a buffer: an iterator is nothing on a GPU.
+#![allow(clippy::needless_range_loop)]
+
+use super::launch::{Shaped, buffer, empty, empty_f32, grid, nothing, stored};
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 /// Voxels of an input row that one unit spreads.
@@ -20,18 +24,27 @@ struct Dims {
     w: usize,
     runs: usize,
     groups: usize,
+    /// Channels of the larger maps' buffer, and the first that is written.
+    channels: usize,
+    at: usize,
+    /// Channels of the smaller maps' buffer, and the first that is read.
+    total: usize,
+    from: usize,
 }
 
 /// One unit computes the 2x2x2 cubes of output that start at `run` input voxels. Output 2 i is reached from input i by tap 0
 /// and from i - 1 by tap 2, output 2 i + 1 from input i by tap 1.
 #[cube(launch_unchecked)]
-fn up2_kernel(
-    x: &[f32],
+fn up2_kernel<E: Float>(
+    x: &[E],
     w: &[f32],
-    y: &mut [f32],
+    bias: &[f32],
+    y: &mut [E],
     dims: Dims,
     #[comptime] run: usize,
     #[comptime] outs: usize,
+    #[comptime] biased: bool,
+    #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -54,7 +67,9 @@ fn up2_kernel(
             for by in 0..2usize {
                 // This row (0) or the one before it (1); zero outside.
                 let inside = z0 >= bz && y0 >= by;
-                let from = (((batch * dims.cin + ci) * dims.d + z0 - select(inside, bz, 0usize)) * dims.h
+                let from = (((batch * dims.total + dims.from + ci) * dims.d + z0
+                    - select(inside, bz, 0usize))
+                    * dims.h
                     + y0
                     - select(inside, by, 0usize))
                     * dims.w
@@ -62,13 +77,13 @@ fn up2_kernel(
                 let mut row = Array::<f32>::new(run + 1);
                 row[0] = select(
                     inside && x0 >= 1,
-                    x[from - select(x0 >= 1, 1usize, 0usize)],
+                    f32::cast_from(x[from - select(x0 >= 1, 1usize, 0usize)]),
                     0.0f32,
                 );
                 #[unroll]
                 for i in 0..run {
                     let at = min(x0 + i, dims.w - 1) - x0;
-                    row[i + 1] = select(inside, x[from + at], 0.0f32);
+                    row[i + 1] = select(inside, f32::cast_from(x[from + at]), 0.0f32);
                 }
                 #[unroll]
                 for o in 0..outs {
@@ -102,12 +117,16 @@ fn up2_kernel(
             for pz in 0..2usize {
                 #[unroll]
                 for py in 0..2usize {
-                    let plane = (batch * dims.cout + co) * dims.d * 2 + z0 * 2 + pz;
+                    let plane = (batch * dims.channels + dims.at + co) * dims.d * 2 + z0 * 2 + pz;
                     let to = (plane * dims.h * 2 + y0 * 2 + py) * dims.w * 2 + x0 * 2;
                     #[unroll]
                     for i in 0..2 * run {
                         if x0 * 2 + i < dims.w * 2 {
-                            y[to + i] = sums[((o * 2 + pz) * 2 + py) * 2 * run + i];
+                            let mut sum = sums[((o * 2 + pz) * 2 + py) * 2 * run + i];
+                            if biased {
+                                sum = max(sum + bias[co], 0.0f32);
+                            }
+                            y[to + i] = E::cast_from(sum);
                         }
                     }
                 }
@@ -118,11 +137,28 @@ fn up2_kernel(
 
 /// Transposed convolution of `x [batch, cin, d, h, w]` with `w [cin, cout, 3, 3, 3]`.
 pub(super) fn up2(x: &CubeTensor, w: &CubeTensor) -> CubeTensor {
-    let [batch, cin, d, h, width] = x.dims5();
-    let cout = w.dims5()[1];
+    let [batch, _, d, h, width] = x.dims5();
+    let y = empty(x, [batch, w.dims5()[1], 2 * d, 2 * h, 2 * width]);
+    up2_into(x, 0, w, None, &y, 0);
+    y
+}
+
+/// The same of the channels of `x` from `from` on, as many as `w` takes, with bias and ReLU if there is one, written into channels
+/// `at..` of `y`, in place.
+pub(super) fn up2_into(
+    x: &CubeTensor,
+    from: usize,
+    w: &CubeTensor,
+    bias: Option<CubeTensor>,
+    y: &CubeTensor,
+    at: usize,
+) {
+    let [batch, total, d, h, width] = x.dims5();
+    let [cin, cout, ..] = w.dims5();
     let (runs, groups) = (width.div_ceil(RUN), cout.div_ceil(OUTS));
     let units = batch * groups * d * h * runs;
-    let y = empty(x, [batch, cout, 2 * d, 2 * h, 2 * width]);
+    let biased = bias.is_some();
+    let bias = bias.unwrap_or_else(|| nothing(x));
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
@@ -133,13 +169,28 @@ pub(super) fn up2(x: &CubeTensor, w: &CubeTensor) -> CubeTensor {
             dim,
             buffer(x),
             buffer(w),
-            buffer(&y),
-            DimsLaunch::new(units, cin, cout, d, h, width, runs, groups),
+            buffer(&bias),
+            buffer(y),
+            DimsLaunch::new(
+                units,
+                cin,
+                cout,
+                d,
+                h,
+                width,
+                runs,
+                groups,
+                y.dims5()[1],
+                at,
+                total,
+                from,
+            ),
             RUN,
             OUTS,
+            biased,
+            stored(x),
         );
     }
-    y
 }
 
 /// Data gradient of the transposed convolution, a convolution of stride 2: one unit computes `run` voxels of a row for
@@ -228,7 +279,7 @@ pub(super) fn up2_dx(dy: &CubeTensor, w: &CubeTensor) -> CubeTensor {
             buffer(dy),
             buffer(w),
             buffer(&dx),
-            DimsLaunch::new(units, cin, cout, d, h, width, runs, groups),
+            DimsLaunch::new(units, cin, cout, d, h, width, runs, groups, cout, 0, cin, 0),
             RUN,
             OUTS,
         );
@@ -238,7 +289,7 @@ pub(super) fn up2_dx(dy: &CubeTensor, w: &CubeTensor) -> CubeTensor {
 
 /// One unit finds one maximum.
 #[cube(launch_unchecked)]
-fn max_pool2_kernel(x: &[f32], y: &mut [f32], dims: Dims) {
+fn max_pool2_kernel<E: Float>(x: &[E], y: &mut [E], dims: Dims, #[define(E)] _stored: ElemType) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
@@ -248,21 +299,30 @@ fn max_pool2_kernel(x: &[f32], y: &mut [f32], dims: Dims) {
     // Channel and z: planes follow one another.
     let plane = rest / dims.h;
     let from = (plane * 2 * dims.h * 2 + y0 * 2) * dims.w * 2 + x0 * 2;
+    let sample = dims.cout * dims.d * dims.h * dims.w;
+    let to = ABSOLUTE_POS / sample * (dims.channels - dims.cout) + dims.at;
     let mut largest = x[from];
     #[unroll]
     for k in 1..8usize {
         let at = ((k / 4) * dims.h * 2 + k / 2 % 2) * dims.w * 2 + k % 2;
         largest = max(largest, x[from + at]);
     }
-    y[ABSOLUTE_POS] = largest;
+    y[to * dims.d * dims.h * dims.w + ABSOLUTE_POS] = largest;
 }
 
 /// Maximum over 2x2x2 cubes; sides are even.
 pub(super) fn max_pool2(x: &CubeTensor) -> CubeTensor {
     let [batch, channels, d, h, w] = x.dims5();
-    let [d, h, w] = [d / 2, h / 2, w / 2];
+    let y = empty(x, [batch, channels, d / 2, h / 2, w / 2]);
+    max_pool2_into(x, &y, 0);
+    y
+}
+
+/// The same, written into channels `at..` of `y`, in place.
+pub(super) fn max_pool2_into(x: &CubeTensor, y: &CubeTensor, at: usize) {
+    let [batch, channels, ..] = x.dims5();
+    let [_, room, d, h, w] = y.dims5();
     let units = batch * channels * d * h * w;
-    let y = empty(x, [batch, channels, d, h, w]);
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: as above.
@@ -272,8 +332,70 @@ pub(super) fn max_pool2(x: &CubeTensor) -> CubeTensor {
             count,
             dim,
             buffer(x),
+            buffer(y),
+            DimsLaunch::new(units, channels, channels, d, h, w, w, 1, room, at, channels, 0),
+            stored(x),
+        );
+    }
+}
+
+/// One unit computes two neighbours of a row of [`doubled_sum`].
+#[cube(launch_unchecked)]
+fn doubled_sum_kernel<E: Float>(
+    x: &[E],
+    w: &[f32],
+    y: &mut [f32],
+    dims: Dims,
+    #[comptime] probabilities: bool,
+    #[define(E)] _stored: ElemType,
+) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let x0 = ABSOLUTE_POS % dims.w;
+    let rest = ABSOLUTE_POS / dims.w;
+    let y0 = rest % (dims.h * 2);
+    let rest = rest / (dims.h * 2);
+    let z0 = rest % (dims.d * 2);
+    let batch = rest / (dims.d * 2);
+    let voxels = dims.d * dims.h * dims.w;
+    let first = batch * dims.cin * 8 + (z0 % 2 * 2 + y0 % 2) * 2;
+    let voxel = (z0 / 2 * dims.h + y0 / 2) * dims.w + x0;
+    let mut even = 0.0f32;
+    let mut odd = 0.0f32;
+    for map in 0..dims.cin {
+        let from = (first + map * 8) * voxels + voxel;
+        even += f32::cast_from(x[from]) * w[map];
+        odd += f32::cast_from(x[from + voxels]) * w[map];
+    }
+    if probabilities {
+        even = 1.0f32 / (1.0f32 + (-even).exp());
+        odd = 1.0f32 / (1.0f32 + (-odd).exp());
+    }
+    y[ABSOLUTE_POS * 2] = even;
+    y[ABSOLUTE_POS * 2 + 1] = odd;
+}
+
+/// See [`Infer::doubled_sum`](crate::net::kernels::infer::Infer::doubled_sum).
+pub(super) fn doubled_sum(x: &CubeTensor, weights: &CubeTensor, probabilities: bool) -> CubeTensor {
+    let [batch, cubes, d, h, w] = x.dims5();
+    let maps = cubes / 8;
+    let y = empty_f32(x, [batch, 1, 2 * d, 2 * h, 2 * w]);
+    let units = batch * 4 * d * h * w;
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        doubled_sum_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(weights),
             buffer(&y),
-            DimsLaunch::new(units, channels, channels, d, h, w, w, 1),
+            DimsLaunch::new(units, maps, 1, d, h, w, w, 1, 1, 0, cubes, 0),
+            probabilities,
+            stored(x),
         );
     }
     y
@@ -324,7 +446,7 @@ pub(super) fn max_pool2_dx(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
             buffer(x),
             buffer(dy),
             buffer(&dx),
-            DimsLaunch::new(units, channels, channels, d, h, w, w, 1),
+            DimsLaunch::new(units, channels, channels, d, h, w, w, 1, channels, 0, channels, 0),
         );
     }
     dx

@@ -28,7 +28,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let model = args.target.load()?;
-    let (device, name) = open(args.device)?;
+    let (device, name) = open(args.device, false)?;
     let table = layer_table(&model.config, model.side);
     let network: u64 = table.iter().map(|row| row.macs).sum();
     let layers = Layers::new(&table, &device);
