@@ -172,7 +172,7 @@ impl<'a> Evidence<'a> {
             let mut drawn: Vec<&Scored<'_>> = Vec::new();
             for s in all.iter().copied().filter(of) {
                 let same = |d: &&Scored<'_>| (d.model, d.case, d.channels) == (s.model, s.case, s.channels);
-                if !drawn.iter().any(|d| same(&d)) {
+                if !drawn.iter().any(same) {
                     drawn.push(s);
                 }
             }

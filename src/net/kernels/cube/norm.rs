@@ -1,5 +1,9 @@
 //! Normalisation and ReLU, forward and backward, on CubeCL devices.
 
+mod backward;
+
+pub(super) use backward::backward;
+
 use super::launch::{Folds, Shaped, buffer, empty, empty_f32, grid, nothing, stored};
 use crate::net::kernels::Normalisation;
 use burn_cubecl::tensor::CubeTensor;
@@ -207,122 +211,6 @@ fn scales_kernel<E: Float>(
         let to = norm * 2 * all + sample * dims.total + channel;
         folds[to] = scale;
         folds[to + all] = affine[(norm * 2 + 1) * dims.total + channel] - mean * scale;
-    }
-}
-
-/// What passes the ReLU of `dy`: the gradient at its input.
-#[cube]
-fn passed(x: f32, dy: f32, scale: f32, shift: f32) -> f32 {
-    select(x * scale + shift > 0.0f32, dy, 0.0f32)
-}
-
-/// Sums of the gradient at the ReLU's input (s0), and of its product with the centred input (s1), over a chunk of a
-/// channel's voxels. `part` is `[chunk, 2, channel]`.
-#[cube(launch_unchecked)]
-fn sums(
-    x: &[f32],
-    dy: &[f32],
-    rows: &[f32],
-    folded: &[f32],
-    part: &mut [f32],
-    dims: Dims,
-    #[comptime] chunk: usize,
-) {
-    if ABSOLUTE_POS >= dims.units {
-        terminate!();
-    }
-    let n = dims.channels;
-    let c = ABSOLUTE_POS % n;
-    let index = ABSOLUTE_POS / n;
-    let per_sample = dims.chunks / dims.batch;
-    let sample = index / per_sample;
-    let first = index % per_sample * chunk;
-    let from = (sample * dims.total + c) * dims.voxels;
-    let gradient = (sample * n + c) * dims.voxels;
-    let (own, columns) = ((sample * n + c) % dims.columns, dims.columns);
-    let (mean, rstd) = (rows[own], rows[columns + own]);
-    let (scale, shift) = (folded[own], folded[columns + own]);
-    let mut s0 = 0.0f32;
-    let mut s1 = 0.0f32;
-    for i in first..min(first + chunk, dims.voxels) {
-        let g = passed(x[from + i], dy[gradient + i], scale, shift);
-        s0 += g;
-        s1 += g * (x[from + i] - mean) * rstd;
-    }
-    part[index * 2 * n + c] = s0;
-    part[index * 2 * n + n + c] = s1;
-}
-
-/// Sums the chunks of [`sums`]: s0 and s1, `[2, column]`.
-#[cube(launch_unchecked)]
-fn finish(part: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.columns {
-        terminate!();
-    }
-    let (column, n) = (ABSOLUTE_POS, dims.channels);
-    let (group, c) = (column / n, column % n);
-    let chunks = dims.chunks / (dims.columns / n);
-    let mut s0 = 0.0f32;
-    let mut s1 = 0.0f32;
-    for index in group * chunks..(group + 1) * chunks {
-        s0 += part[index * 2 * n + c];
-        s1 += part[index * 2 * n + n + c];
-    }
-    out[column] = s0;
-    out[dims.columns + column] = s1;
-}
-
-/// What the sums of [`finish`] come to: the gradients of gamma and beta, `[2, channel]`.
-#[cube(launch_unchecked)]
-fn affine(totals: &[f32], rows: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.channels {
-        terminate!();
-    }
-    let (c, n, columns) = (ABSOLUTE_POS, dims.channels, dims.columns);
-    let mut gamma = 0.0f32;
-    let mut beta = 0.0f32;
-    for group in 0..columns / n {
-        let own = group * n + c;
-        let s0 = totals[own];
-        gamma += totals[columns + own] * rows[2 * columns + own] + s0 * rows[3 * columns + own];
-        beta += s0;
-    }
-    out[c] = gamma;
-    out[n + c] = beta;
-}
-
-/// Gradient with respect to `x`, whose channels beyond the gradient's are left alone; mean and deviation are
-/// differentiated too unless `frozen`. Added to what is there if `add`.
-#[cube(launch_unchecked)]
-fn dx_kernel(
-    x: &[f32],
-    dy: &[f32],
-    rows: &[f32],
-    folded: &[f32],
-    totals: &[f32],
-    dx: &mut [f32],
-    dims: Dims,
-    #[comptime] frozen: bool,
-    #[comptime] add: bool,
-) {
-    if ABSOLUTE_POS >= dims.units {
-        terminate!();
-    }
-    let n = dims.channels;
-    let line = ABSOLUTE_POS / dims.voxels;
-    let c = line % n;
-    let at = (line / n * dims.total + c) * dims.voxels + ABSOLUTE_POS % dims.voxels;
-    let (own, columns) = (line % dims.columns, dims.columns);
-    let (v, scale) = (x[at], folded[own]);
-    let mut g = passed(v, dy[ABSOLUTE_POS], scale, folded[columns + own]);
-    if !frozen {
-        let centred = (v - rows[own]) * rows[columns + own];
-        g -= (totals[own] + centred * totals[columns + own]) / count_of(&dims);
-    }
-    if add {
-        dx[at] += g * scale;
-    } else {
-        dx[at] = g * scale;
     }
 }
 
@@ -534,85 +422,4 @@ pub(super) fn norm_rows(
         );
     }
     (rows, folded)
-}
-
-/// Gradients of normalisation and ReLU of the first channels of `x`, as many as `dy` has: with respect to `x`, written
-/// to or added to those of `dx`, and `[2, channel]` for gamma and beta.
-pub(super) fn backward(
-    dx: &CubeTensor,
-    add: bool,
-    x: &CubeTensor,
-    dy: &CubeTensor,
-    (rows, folded): (&CubeTensor, &CubeTensor),
-    frozen: bool,
-) -> CubeTensor {
-    let channels = dy.dims5()[1];
-    let columns = folded.meta.shape()[1];
-    let window = Window::new(x, 0, channels, columns);
-    let client = x.client.clone();
-    let part = empty(x, [window.chunks(), 2, channels]);
-    let units = window.chunks() * channels;
-    let (count, dim) = grid(&client, units);
-    // Safety: as above.
-    unsafe {
-        sums::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(x),
-            buffer(dy),
-            buffer(rows),
-            buffer(folded),
-            buffer(&part),
-            window.dims(units),
-            CHUNK,
-        );
-    }
-    let totals = empty(x, [2, columns]);
-    let (count, dim) = grid(&client, columns);
-    // Safety: as above.
-    unsafe {
-        finish::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(&part),
-            buffer(&totals),
-            window.dims(columns),
-        );
-    }
-    let params = empty(x, [2, channels]);
-    let (count, dim) = grid(&client, channels);
-    // Safety: as above.
-    unsafe {
-        affine::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(&totals),
-            buffer(rows),
-            buffer(&params),
-            window.dims(channels),
-        );
-    }
-    let units = window.batch * channels * window.voxels;
-    let (count, dim) = grid(&client, units);
-    // Safety: as above.
-    unsafe {
-        dx_kernel::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(x),
-            buffer(dy),
-            buffer(rows),
-            buffer(folded),
-            buffer(&totals),
-            buffer(dx),
-            window.dims(units),
-            frozen,
-            add,
-        );
-    }
-    params
 }
