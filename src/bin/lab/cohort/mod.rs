@@ -95,7 +95,10 @@ pub(crate) fn score_all<'a>(
                 evidence.trials.extend(trials);
             }
         }
-        evidence.scores += &scores::table(group, &scored)?;
+        // A further run's table has the first run's figures, too.
+        if !ablation {
+            evidence.scores += &scores::table(group, &scored)?;
+        }
         evidence.scored.extend(scored);
         // After every group: a run that is stopped leaves what it has.
         evidence.write(&args.out)?;
