@@ -2,7 +2,7 @@
 
 use super::list::Case;
 use super::runner::Runner;
-use super::score::Subject;
+use super::score::{Subject, best_dsc};
 use super::word;
 use crate::native::{DeviceChoice, at, read, write};
 use crate::{Outcome, pretrain};
@@ -173,7 +173,6 @@ fn scored(args: &Args, plan: &Plan, variant: &Variant, out: &Path) -> Result<Vec
             continue;
         };
         let e = truth.evaluate(&truth.place(&pass.probability)?)?;
-        let best = e.best_thresholds.iter().find(|b| (b.beta - 1.0).abs() < 1e-9);
         rows.push(Row {
             run: variant.name.clone(),
             what: variant.what.clone(),
@@ -183,7 +182,7 @@ fn scored(args: &Args, plan: &Plan, variant: &Variant, out: &Path) -> Result<Vec
             ppv: e.ppv,
             tpr: e.tpr,
             apr: e.apr,
-            best: best.map(|b| b.f_beta),
+            best: best_dsc(&e).map(|b| b.f_beta),
             ltpr: e.ltpr,
             lfpr: e.lfpr,
         });

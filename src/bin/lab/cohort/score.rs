@@ -4,7 +4,7 @@ use super::list::{Case, Group};
 use super::threshold;
 use crate::native::{at, read};
 use crate::segment;
-use equipoise::metrics::{self, BySize, Evaluation, evaluate};
+use equipoise::metrics::{self, BestThreshold, BySize, Evaluation, evaluate};
 use equipoise::pipeline::{Prepared, Settings, prepare};
 use equipoise::tiling::Window;
 use equipoise::volume::nifti::{self, Limits, Scan};
@@ -71,6 +71,12 @@ impl Scored<'_> {
             self.case, self.channels, self.rater
         )
     }
+}
+
+/// The best DSC over all thresholds, with hindsight; none without reference lesions.
+pub(super) fn best_dsc(evaluation: &Evaluation) -> Option<&BestThreshold> {
+    let mut best = evaluation.best_thresholds.iter();
+    best.find(|best| (best.beta - 1.0).abs() < 1e-9)
 }
 
 /// One case with everything that was read for it.

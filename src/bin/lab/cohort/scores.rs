@@ -2,7 +2,7 @@
 
 use super::figure::{Figure, Line};
 use super::list::Group;
-use super::score::Scored;
+use super::score::{Scored, best_dsc};
 use super::word;
 use crate::Outcome;
 use std::fmt::Write as _;
@@ -20,8 +20,7 @@ pub(super) fn table(group: &Group, scored: &[Scored<'_>]) -> Result<String, std:
     writeln!(out, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")?;
     for s in scored {
         let e = &s.evaluation;
-        let best = e.best_thresholds.iter().find(|b| (b.beta - 1.0).abs() < 1e-9);
-        let best = best.map_or("-".to_owned(), |b| {
+        let best = best_dsc(e).map_or("-".to_owned(), |b| {
             format!("{:.3} ({:.2e})", b.f_beta, b.threshold)
         });
         writeln!(
