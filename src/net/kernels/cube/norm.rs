@@ -153,13 +153,10 @@ fn count_of(dims: &Dims) -> f32 {
     f32::cast_from(dims.batch * dims.voxels / (dims.columns / dims.channels))
 }
 
-/// Sums the chunks of [`spread`]: mean and biased variance, `[2, column]`.
-#[cube(launch_unchecked)]
-fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.columns {
-        terminate!();
-    }
-    let (column, n) = (ABSOLUTE_POS, dims.channels);
+/// A column's two sums over all its chunks; `part` is `[chunk, 2, channel]`.
+#[cube]
+fn summed(part: &[f32], column: usize, dims: &Dims) -> (f32, f32) {
+    let n = dims.channels;
     let (group, c) = (column / n, column % n);
     let chunks = dims.chunks / (dims.columns / n);
     let mut s0 = 0.0f32;
@@ -168,10 +165,29 @@ fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
         s0 += part[index * 2 * n + c];
         s1 += part[index * 2 * n + n + c];
     }
-    let count = count_of(&dims);
+    (s0, s1)
+}
+
+/// Mean and biased variance of a column, of the sums of [`spread`].
+#[cube]
+fn moments<E: Float>(x: &[E], part: &[f32], column: usize, dims: &Dims) -> (f32, f32) {
+    let (s0, s1) = summed(part, column, dims);
+    let count = count_of(dims);
     let shift = s0 / count;
-    out[column] = x[first_of(column, &dims)] + shift;
-    out[dims.columns + column] = max(s1 / count - shift * shift, 0.0f32);
+    let mean = f32::cast_from(x[first_of(column, dims)]) + shift;
+    (mean, max(s1 / count - shift * shift, 0.0f32))
+}
+
+/// Mean and biased variance, `[2, column]`.
+#[cube(launch_unchecked)]
+fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
+    if ABSOLUTE_POS >= dims.columns {
+        terminate!();
+    }
+    let column = ABSOLUTE_POS;
+    let (mean, variance) = moments::<f32>(x, part, column, &dims);
+    out[column] = mean;
+    out[dims.columns + column] = variance;
 }
 
 /// As [`statistics`], but what they come to: scale and shift of each column by every normalisation. `affine` is `[norm, 2, total]`,
@@ -193,17 +209,8 @@ fn scales_kernel<E: Float>(
     let (column, n) = (ABSOLUTE_POS, dims.channels);
     let (sample, c) = (column / n, column % n);
     let samples = dims.columns / n;
-    let chunks = dims.chunks / samples;
-    let mut s0 = 0.0f32;
-    let mut s1 = 0.0f32;
-    for index in sample * chunks..(sample + 1) * chunks {
-        s0 += part[index * 2 * n + c];
-        s1 += part[index * 2 * n + n + c];
-    }
-    let count = count_of(&dims);
-    let shift = s0 / count;
-    let mean = f32::cast_from(x[first_of(column, &dims)]) + shift;
-    let rstd = 1.0f32 / (max(s1 / count - shift * shift, 0.0f32) + epsilon).sqrt();
+    let (mean, variance) = moments::<E>(x, part, column, &dims);
+    let rstd = 1.0f32 / (variance + epsilon).sqrt();
     let all = samples * dims.total;
     let channel = dims.from + c;
     for norm in 0..norms {

@@ -1,8 +1,7 @@
 //! The gradients of normalisation and ReLU on CubeCL devices.
 
-use super::super::launch::Shaped;
-use super::super::launch::{buffer, empty, grid};
-use super::{CHUNK, Dims, Window, count_of};
+use super::super::launch::{Shaped, buffer, empty, grid};
+use super::{CHUNK, Dims, Window, count_of, summed};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -55,15 +54,8 @@ fn finish(part: &[f32], out: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.columns {
         terminate!();
     }
-    let (column, n) = (ABSOLUTE_POS, dims.channels);
-    let (group, c) = (column / n, column % n);
-    let chunks = dims.chunks / (dims.columns / n);
-    let mut s0 = 0.0f32;
-    let mut s1 = 0.0f32;
-    for index in group * chunks..(group + 1) * chunks {
-        s0 += part[index * 2 * n + c];
-        s1 += part[index * 2 * n + n + c];
-    }
+    let column = ABSOLUTE_POS;
+    let (s0, s1) = summed(part, column, &dims);
     out[column] = s0;
     out[dims.columns + column] = s1;
 }
