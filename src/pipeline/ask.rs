@@ -1,6 +1,6 @@
 //! What a run asks of a predictor, and what becomes of the answer.
 
-use super::{Bundle, PredictError, Predictor};
+use super::{Bundle, PredictError, Predictor, check_probabilities};
 use crate::tiling::Sums;
 
 /// What is asked.
@@ -63,7 +63,8 @@ pub(super) async fn ask<P: Predictor>(predictor: &P, job: usize, question: Quest
         Question::Patch(patch) => {
             let contrast = usize::from(varies(&patch));
             let answer = predictor.predict(patch, side).await;
-            let vote = answer.and_then(|values| check(values, side)).map(Vote::Patch);
+            let checked = answer.and_then(|values| check_probabilities(&values, side).map(|()| values));
+            let vote = checked.map(Vote::Patch);
             Answer { job, contrast, vote }
         }
         Question::Group(mut bundle) => {
@@ -77,19 +78,6 @@ pub(super) async fn ask<P: Predictor>(predictor: &P, job: usize, question: Quest
             Answer { job, contrast, vote }
         }
     }
-}
-
-/// The answer itself if it is one probability per voxel.
-fn check(answer: Vec<f32>, side: usize) -> Result<Vec<f32>, PredictError> {
-    let (expected, got) = (side * side * side, answer.len());
-    if got != expected {
-        return Err(PredictError::Length { expected, got });
-    }
-    let count = answer.iter().filter(|p| !(0.0..=1.0).contains(*p)).count();
-    if count > 0 {
-        return Err(PredictError::NotProbabilities { count });
-    }
-    Ok(answer)
 }
 
 /// True unless all values are the same.

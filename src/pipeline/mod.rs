@@ -33,7 +33,7 @@ pub use error::PipelineError;
 pub use finished::{FileError, Finished, Inputs, Record};
 pub use head::Head;
 pub use mask::{Cut, Lesion, Mask};
-pub use predictor::{PredictError, Predictor};
+pub use predictor::{PredictError, Predictor, check_probabilities};
 pub use prepare::{PrepareError, Prepared, prepare};
 pub use progress::{Progress, Stage, TimeLeft};
 pub use run::{Run, Segmentation, segment};

@@ -31,6 +31,21 @@ pub enum PredictError {
     },
 }
 
+/// An engine's answer must be `side^3` probabilities: a kernel that was skipped leaves anything in its output.
+///
+/// # Errors
+/// [`PredictError::Length`] or [`PredictError::NotProbabilities`].
+pub fn check_probabilities(answer: &[f32], side: usize) -> Result<(), PredictError> {
+    let (expected, got) = (side.pow(3), answer.len());
+    if got != expected {
+        return Err(PredictError::Length { expected, got });
+    }
+    match answer.iter().filter(|p| !(0.0..=1.0).contains(*p)).count() {
+        0 => Ok(()),
+        count => Err(PredictError::NotProbabilities { count }),
+    }
+}
+
 /// Something that predicts lesion probabilities for one cubic patch.
 ///
 /// Kept as small as MONAI's `predictor` callable: the pipeline is generic over it, so the same code runs on a

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-use crate::pipeline::{Bundle, PredictError, Predictor};
+use crate::pipeline::{Bundle, PredictError, Predictor, check_probabilities};
 use crate::tiling::{Group, Sums};
 use crate::web::messages::EngineKind;
 use lease::{Lease, Slot};
@@ -286,7 +286,7 @@ impl<S: Starter> Predictor for Pool<S> {
             let mut lease = self.lease(want).await?;
             let kind = lease.slot.kind;
             let problem = match lease.predict(&patch, side).await {
-                Ok(answer) => match check(&answer.values, side) {
+                Ok(answer) => match check_probabilities(&answer.values, side) {
                     Ok(()) => {
                         if let Some(millis) = answer.millis {
                             self.tell(Event::Timed { engine: kind, millis });
@@ -342,21 +342,6 @@ impl<S: Starter> Predictor for Pool<S> {
         lease.engine = None;
         self.fall_back(&problem);
         Err(PredictError::Lost(problem))
-    }
-}
-
-/// The engine's answer must be `side^3` probabilities: a kernel that was skipped leaves anything in its output.
-pub(super) fn check(probabilities: &[f32], side: usize) -> Result<(), PredictError> {
-    let expected = side.pow(3);
-    if probabilities.len() != expected {
-        return Err(PredictError::Length {
-            expected,
-            got: probabilities.len(),
-        });
-    }
-    match probabilities.iter().filter(|p| !(0.0..=1.0).contains(*p)).count() {
-        0 => Ok(()),
-        count => Err(PredictError::NotProbabilities { count }),
     }
 }
 

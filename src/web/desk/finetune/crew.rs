@@ -212,7 +212,7 @@ impl Predictor for Crew {
             return Err(PredictError::Lost(link.why()));
         }
         let answer = link.predict(&patch, side).await.map_err(PredictError::Lost)?;
-        super::super::pool::check(&answer.values, side)?;
+        crate::pipeline::check_probabilities(&answer.values, side)?;
         Ok(answer.values)
     }
 

@@ -357,12 +357,12 @@ fn an_engine_whose_memory_grew_is_replaced() {
 #[test]
 fn an_answer_of_another_length_is_refused() {
     assert_eq!(
-        check(&[0.5; 7], 2),
+        check_probabilities(&[0.5; 7], 2),
         Err(PredictError::Length { expected: 8, got: 7 })
     );
     assert_eq!(
-        check(&[0.0, 1.0, 0.5, 0.5, 0.5, 0.5, 1.5, -0.1], 2),
+        check_probabilities(&[0.0, 1.0, 0.5, 0.5, 0.5, 0.5, 1.5, -0.1], 2),
         Err(PredictError::NotProbabilities { count: 2 })
     );
-    assert_eq!(check(&[0.0; 8], 2), Ok(()));
+    assert_eq!(check_probabilities(&[0.0; 8], 2), Ok(()));
 }
