@@ -5,6 +5,7 @@
 //! `tests/net_memory.rs` compares the answers with what is really allocated on the CPU.
 
 use super::config::{ConfigError, NetConfig};
+use super::kernels::winograd::{POINTS, TILE};
 use super::part::Part;
 
 /// Bytes of a value.
@@ -17,7 +18,7 @@ struct Ledger {
     peak: u64,
     /// The most that was allocated in one piece.
     largest: u64,
-    /// The largest zero-bordered copy of a convolution's input; the CPU keeps it, a GPU's pool too.
+    /// The largest copy of a convolution's input, at its points and with a border of zeros; the CPU keeps it, a GPU's pool too.
     border: u64,
 }
 
@@ -39,11 +40,12 @@ impl Ledger {
         self.free(held);
     }
 
-    /// A 3x3x3 convolution's copy of its input.
+    /// A 3x3x3 convolution's copy of its input (`kernels/winograd.rs`).
     fn bordered(&mut self, channels: u64, side: u64) {
+        let planes = POINTS as u64 * side.div_ceil(TILE as u64);
         // Rows are padded to whole runs of 8 voxels, and by 4, on a GPU; the CPU takes less.
         let pitch = side.div_ceil(8) * 8 + 4;
-        self.border = self.border.max(channels * (side + 2).pow(2) * pitch);
+        self.border = self.border.max(channels * planes * (side + 2) * pitch);
     }
 
     fn bytes(&self) -> u64 {

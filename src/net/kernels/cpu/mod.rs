@@ -5,7 +5,9 @@
 
 mod conv1;
 mod conv3;
+mod conv3_dw;
 mod norm;
+mod points;
 mod pool;
 mod shared;
 mod simd;
@@ -13,8 +15,10 @@ mod up2;
 mod vote;
 
 pub(crate) use conv1::{Matrix, conv1};
-pub(crate) use conv3::{Extent, Input, Output, data_gradient, forward, weight_gradient};
+pub(crate) use conv3::{Input, Output, data_gradient, forward};
+pub(crate) use conv3_dw::weight_gradient;
 pub(crate) use norm::{Maps, bias_relu, channel_stats, norm_relu, norm_relu_backward, norm_rows, scales_of};
+pub(crate) use points::Extent;
 pub(crate) use pool::{max_pool2, max_pool2_dx};
 pub(crate) use up2::{doubled_sum, fold, unfold};
 pub(crate) use vote::vote;

@@ -4,7 +4,7 @@
 //! alignment is Keras' 'same': output `2 i + t` receives tap `t` of input `i`, and the last voxel of the full
 //! `2 n + 1` is dropped on every axis (method.md 2.1).
 
-use super::conv3::Extent;
+use super::points::Extent;
 
 /// `columns` is `[cout, 27, voxels of the small grid]`; the answer is `[cout, 2 z, 2 y, 2 x]`.
 pub(crate) fn fold(columns: &[f32], cout: usize, small: Extent, out: &mut [f32]) {
