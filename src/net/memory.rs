@@ -179,7 +179,7 @@ fn pass(s: &Sizes) -> Ledger {
     }
     block(&mut l, s, centre);
     for level in (0..centre).rev() {
-        raise(&mut l, s, level);
+        // A transition up writes where the raised maps belong.
         l.free(buffer(level + 1));
         block(&mut l, s, level);
     }
@@ -193,16 +193,7 @@ fn block(l: &mut Ledger, s: &Sizes, level: usize) {
     l.brief(s.maps(s.inner, level));
 }
 
-/// A transition up to `level`: 27 columns for each voxel below, the raised maps, their bias.
-fn raise(l: &mut Ledger, s: &Sizes, level: usize) {
-    let columns = l.hold(s.maps(27 * s.new, level + 1));
-    let raised = l.hold(s.maps(s.new, level));
-    l.free(columns);
-    l.brief(raised);
-    l.free(raised);
-}
-
-/// The head: maps of the doubling, made of the last level's buffer, twice while their values become a tensor; then the logit.
+/// The head: maps of the doubling, made of the last level's buffer; then the logit.
 fn head(l: &mut Ledger, s: &Sizes, buffer: u64) {
     if !s.compact {
         l.brief(2 * s.full(1));
@@ -211,7 +202,6 @@ fn head(l: &mut Ledger, s: &Sizes, buffer: u64) {
     let doubled = s.full(s.stem);
     l.hold(doubled);
     l.free(buffer);
-    l.brief(doubled);
     l.brief(s.full(1));
 }
 

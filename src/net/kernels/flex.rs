@@ -2,10 +2,9 @@
 
 use super::infer::Infer;
 use super::{Ballot, Kernels, Normalisation, cpu, samples};
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{Shape, TensorData};
+use burn::tensor::TensorData;
 
 /// The values of a tensor in order, copied only if its layout needs it.
 struct Values(FloatTensor<Flex>);
@@ -178,45 +177,39 @@ impl Kernels for Flex {
         product(x, (from, cin), Some(folded), w, cpu::Matrix::Forward, cout)
     }
 
+    fn conv1_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (cin, cout) = (x.shape()[1], dy.shape()[1]);
+        let (x, dy) = (Values::new(x), Values::new(dy));
+        tensor(cpu::conv1_dw(x.maps(0, cin), dy.maps(0, cout)), [cout, cin])
+    }
+
     fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
         let (batch, cin, small) = split(&x);
         let cout = w.shape()[1];
-        let voxels: usize = small.iter().product();
-        // columns = w^T x, one matrix product; then each column goes to its place.
-        let x = Self::float_reshape(x, Shape::from([batch, cin, voxels]));
-        let w = Self::float_reshape(w, Shape::from([1, cin, cout * 27]));
-        let w = Self::float_expand(
-            Self::float_swap_dims(w, 1, 2),
-            Shape::from([batch, cout * 27, cin]),
-        );
-        let columns = Values::new(Self::float_matmul(w, x));
-        let mut y = vec![0.0; batch * cout * 8 * voxels];
-        for (c, y) in columns
-            .get()
-            .chunks(cout * 27 * voxels)
-            .zip(y.chunks_mut(cout * 8 * voxels))
-        {
-            cpu::fold(c, cout, small, y);
-        }
-        tensor(y, [batch, cout, 2 * small[0], 2 * small[1], 2 * small[2]])
+        let [d, h, wd] = small.map(|n| 2 * n);
+        let (x, w) = (Values::new(x), Values::new(w));
+        let mut y = vec![0.0; batch * cout * d * h * wd];
+        cpu::up2(x.maps(0, cin), small, w.get(), None, cout, all(&mut y, cout));
+        tensor(y, [batch, cout, d, h, wd])
     }
 
     fn up2_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (batch, cout, small, columns) = unfolded(dy);
+        let (batch, cout, large) = split(&dy);
         let cin = w.shape()[0];
-        let w = Self::float_reshape(w, Shape::from([1, cin, cout * 27]));
-        let w = Self::float_expand(w, Shape::from([batch, cin, cout * 27]));
-        let dx = Self::float_matmul(w, columns);
-        Self::float_reshape(dx, Shape::from([batch, cin, small[0], small[1], small[2]]))
+        let small = large.map(|n| n / 2);
+        let (dy, w) = (Values::new(dy), Values::new(w));
+        let mut dx = vec![0.0; batch * cin * small.iter().product::<usize>()];
+        cpu::up2_dx(dy.maps(0, cout), small, w.get(), cin, &mut dx);
+        tensor(dx, [batch, cin, small[0], small[1], small[2]])
     }
 
     fn up2_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (batch, cout, small, columns) = unfolded(dy);
-        let cin = x.shape()[1];
-        let voxels: usize = small.iter().product();
-        let x = Self::float_reshape(x, Shape::from([batch, cin, voxels]));
-        let dw = Self::float_matmul(x, Self::float_swap_dims(columns, 1, 2));
-        Self::float_reshape(Self::float_sum_dim(dw, 0), Shape::from([cin, cout, 3, 3, 3]))
+        let (_, cin, small) = split(&x);
+        let cout = dy.shape()[1];
+        let (x, dy) = (Values::new(x), Values::new(dy));
+        let mut dw = vec![0.0; cin * cout * 27];
+        cpu::up2_dw(x.maps(0, cin), dy.maps(0, cout), small, &mut dw);
+        tensor(dw, [cin, cout, 3, 3, 3])
     }
 
     fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -380,6 +373,25 @@ impl Infer for Flex {
         tensor(y, [batch, out, d, h, wd])
     }
 
+    fn up2_into(
+        mut block: FloatTensor<Self>,
+        below: FloatTensor<Self>,
+        from: usize,
+        w: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (channels, small) = (block.shape()[1], split(&below).2);
+        let [cin, cout, ..] = w.shape().dims::<5>();
+        let [below, w, bias] = [below, w, bias].map(Values::new);
+        let y = cpu::Output {
+            values: values_mut(&mut block),
+            channels,
+            from: 0,
+        };
+        cpu::up2(below.maps(from, cin), small, w.get(), Some(bias.get()), cout, y);
+        block
+    }
+
     fn doubled_sum(x: FloatTensor<Self>, w: FloatTensor<Self>, probabilities: bool) -> FloatTensor<Self> {
         let (batch, _, small) = split(&x);
         let (x, w) = (Values::new(x), Values::new(w));
@@ -388,21 +400,4 @@ impl Infer for Flex {
         cpu::doubled_sum(x.get(), w.get(), small, probabilities, &mut y);
         tensor(y, [batch, 1, d, h, wd])
     }
-}
-
-/// The columns `[batch, cout * 27, voxels]` of an output gradient of [`Kernels::up2`].
-fn unfolded(dy: FloatTensor<Flex>) -> (usize, usize, cpu::Extent, FloatTensor<Flex>) {
-    let (batch, cout, large) = split(&dy);
-    let small = large.map(|n| n / 2);
-    let voxels: usize = small.iter().product();
-    let dy = Values::new(dy);
-    let mut columns = vec![0.0; batch * cout * 27 * voxels];
-    for (dy, c) in dy
-        .get()
-        .chunks(cout * 8 * voxels)
-        .zip(columns.chunks_mut(cout * 27 * voxels))
-    {
-        cpu::unfold(dy, cout, small, c);
-    }
-    (batch, cout, small, tensor(columns, [batch, cout * 27, voxels]))
 }

@@ -3,12 +3,10 @@
 //! A chunk of voxels of all input channels is brought into the first-level cache once, normalised on the way; then each block
 //! of output channels streams over it with its sums in registers.
 
-use super::conv3::{blocks, shape_of};
 use super::norm::Maps;
 use super::shared::{Shared, scratch};
-use super::simd::{F4, Lanes, Level};
-#[cfg(target_arch = "x86_64")]
-use super::simd::{F8, F16};
+use super::simd::{Lanes, Level, Work, at_level};
+use super::stream::{Stream, VECTORS, blocks, shape_of};
 
 /// Register blocks side by side in a chunk: a block's weights are used as often before the next ones are fetched.
 const TILES: usize = 4;
@@ -36,120 +34,43 @@ fn pack(w: &[f32], cin: usize, cout: usize, blocks: &[(usize, usize)], how: Matr
     packed
 }
 
-/// One register block: `CO` output channels times `V` vectors of voxels.
-///
-/// # Safety
-/// `x` must hold `cin` rows of `V * N` values, `pitch` apart, `w` hold `cin * CO` values, and `y` take `CO` rows.
-#[inline(always)]
-unsafe fn block<S: Lanes, const CO: usize, const V: usize>(
-    x: *const f32,
-    pitch: usize,
-    cin: usize,
-    w: *const f32,
-    y: *mut f32,
-) {
-    // SAFETY: the caller's contract covers every pointer below.
-    unsafe {
-        let mut acc = [[S::zero(); V]; CO];
-        for i in 0..cin {
-            let mut values = [S::zero(); V];
-            for (v, value) in values.iter_mut().enumerate() {
-                *value = S::load(x.add(i * pitch + v * S::N));
-            }
-            for (o, row) in acc.iter_mut().enumerate() {
-                let weight = S::splat(*w.add(i * CO + o));
-                for (a, value) in row.iter_mut().zip(values) {
-                    *a = a.add_product(weight, value);
-                }
-            }
-        }
-        for (o, row) in acc.iter().enumerate() {
-            for (v, a) in row.iter().enumerate() {
-                a.store(y.add(o * pitch + v * S::N));
-            }
-        }
-    }
-}
-
 struct Job<'a> {
     x: Maps<'a>,
     folded: Option<&'a [f32]>,
     cout: usize,
-    blocks: &'a [(usize, usize)],
-    weights: &'a [f32],
+    product: Stream<'a>,
+    /// Chunks of a sample.
+    chunks: usize,
     y: Shared<'a>,
 }
 
-impl Job<'_> {
-    /// The voxels from `first` on, at most [`TILES`]` * V * N` of them, of all output channels of a sample. `scratch` has room
-    /// for as many of all channels, input and output.
+impl Work<f32> for Job<'_> {
+    /// A chunk of voxels, at most [`TILES`]` * VECTORS * N`, of all output channels of a sample. `room` takes as many of all channels,
+    /// input and output.
     ///
     /// # Safety
-    /// Must run at the level of `S`; nobody else may write these voxels.
+    /// Nobody else may write these voxels.
     #[inline(always)]
-    unsafe fn chunk<S: Lanes, const V: usize>(&self, sample: usize, first: usize, scratch: &mut [f32]) {
-        let (step, width) = (V * S::N, TILES * V * S::N);
+    unsafe fn run<S: Lanes>(&self, index: usize, room: &mut [f32]) {
+        let (step, width) = (VECTORS * S::N, TILES * VECTORS * S::N);
+        let (sample, first) = (index / self.chunks, index % self.chunks * width);
         let (cin, voxels) = (self.x.count, self.x.voxels());
         let count = width.min(voxels - first);
-        let (x, y) = scratch.split_at_mut(cin * width);
+        let row = count.div_ceil(step) * step;
+        let (x, y) = room.split_at_mut(cin * width);
         for (c, to) in x.chunks_exact_mut(width).enumerate() {
             let from = &self.x.line(sample, c)[first..first + count];
             to[count..].fill(0.0);
             super::norm::load(from, self.folded.map(|f| (f[c], f[cin + c])), &mut to[..count]);
         }
-        for &(o, size) in self.blocks {
-            let w = self.weights[o * cin..].as_ptr();
-            for at in (0..count).step_by(step) {
-                let (x, y) = (x[at..].as_ptr(), y[o * width + at..].as_mut_ptr());
-                // SAFETY: the scratch holds `cin` rows before and `cout` behind; weights are packed for these blocks.
-                unsafe {
-                    match size {
-                        12 => block::<S, 12, V>(x, width, cin, w, y),
-                        8 => block::<S, 8, V>(x, width, cin, w, y),
-                        6 => block::<S, 6, V>(x, width, cin, w, y),
-                        4 => block::<S, 4, V>(x, width, cin, w, y),
-                        2 => block::<S, 2, V>(x, width, cin, w, y),
-                        _ => block::<S, 1, V>(x, width, cin, w, y),
-                    }
-                }
-            }
-        }
-        for (o, row) in y.chunks_exact(width).enumerate() {
+        // SAFETY: the room holds `cin` rows of `width` values.
+        unsafe { self.product.sums::<S>(x.as_ptr(), row, y) };
+        for (o, sums) in y.chunks_exact(row).take(self.cout).enumerate() {
             let at = (sample * self.cout + o) * voxels + first;
             // SAFETY: the caller's contract.
-            unsafe { self.y.write(at, &row[..count]) };
+            unsafe { self.y.write(at, &sums[..count]) };
         }
     }
-
-    fn chunk_at(&self, level: Level, sample: usize, first: usize) {
-        let (width, _) = shape_of(level);
-        scratch((self.x.count + self.cout) * TILES * width, |scratch| {
-            // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
-            unsafe {
-                match level {
-                    Level::Base => self.chunk::<F4, 2>(sample, first, scratch),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => chunk_avx2(self, sample, first, scratch),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => chunk_avx512(self, sample, first, scratch),
-                }
-            }
-        });
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn chunk_avx2(job: &Job<'_>, sample: usize, first: usize, scratch: &mut [f32]) {
-    // SAFETY: this function's own features are those of `F8`; the rest is the caller's contract.
-    unsafe { job.chunk::<F8, 2>(sample, first, scratch) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn chunk_avx512(job: &Job<'_>, sample: usize, first: usize, scratch: &mut [f32]) {
-    // SAFETY: this function's own features are those of `F16`; the rest is the caller's contract.
-    unsafe { job.chunk::<F16, 2>(sample, first, scratch) }
 }
 
 /// `y [batch, cout, voxels]` = `w` times the channels of `x` that are meant, each normalised (`max(0, x * scale + shift)`,
@@ -185,17 +106,26 @@ fn run(
     let (width, sizes) = shape_of(level);
     let blocks = blocks(cout, sizes);
     let weights = pack(w, x.count, cout, &blocks, how);
+    let width = TILES * width;
+    let offsets: Vec<isize> = (0..x.count).map(|c| (c * width) as isize).collect();
+    let chunks = voxels.div_ceil(width);
     let job = Job {
         x,
         folded,
         cout,
-        blocks: &blocks,
-        weights: &weights,
+        product: Stream {
+            offsets: &offsets,
+            weights: &weights,
+            blocks: &blocks,
+        },
+        chunks,
         y: Shared::new(y),
     };
-    let (width, chunks) = (TILES * width, voxels.div_ceil(TILES * width));
     super::for_each(x.batch * chunks, |index| {
-        job.chunk_at(level, index / chunks, index % chunks * width);
+        scratch((x.count + cout) * width, |room| {
+            // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
+            unsafe { at_level(level, &job, index, room) };
+        });
     });
 }
 

@@ -4,12 +4,12 @@
 //! and x; [`points`](super::points) has the layout. A block of output channels times a few vectors of voxels stays in
 //! registers while all input channels stream past.
 
+use super::grid::Extent;
 use super::norm::Maps;
-use super::points::{Extent, Lines, Side, output};
+use super::points::{Lines, Side, output};
 use super::shared::{Shared, long_scratch, scratch};
-use super::simd::{F4, Lanes, Level};
-#[cfg(target_arch = "x86_64")]
-use super::simd::{F8, F16};
+use super::simd::{Lanes, Level, Work, at_level};
+use super::stream::{Stream, VECTORS, blocks, shape_of};
 use crate::net::kernels::winograd::{self, POINTS, TILE};
 
 /// Most register blocks side by side that one job takes: a point's weights are used as often before the next ones are fetched.
@@ -58,19 +58,6 @@ pub(crate) fn data_gradient(dy: Input<'_>, w: &[f32], cin: usize, dx: Output<'_>
     run(super::simd::level(), dy, w, cin, Weights::Mirrored, dx);
 }
 
-/// Splits a channel count into blocks the kernel has code for.
-pub(super) fn blocks(channels: usize, sizes: &[usize]) -> Vec<(usize, usize)> {
-    let mut out = Vec::new();
-    let mut at = 0;
-    while at < channels {
-        let left = channels - at;
-        let size = sizes.iter().copied().find(|s| *s <= left).unwrap_or(1);
-        out.push((at, size));
-        at += size;
-    }
-    out
-}
-
 /// Weights at the points, in the order the kernel reads them: per point and block `[input channel][y, x tap][output channel of
 /// the block]`.
 fn pack(w: &[f32], cin: usize, cout: usize, blocks: &[(usize, usize)], how: Weights) -> Vec<f32> {
@@ -98,58 +85,13 @@ fn pack(w: &[f32], cin: usize, cout: usize, blocks: &[(usize, usize)], how: Weig
     packed
 }
 
-/// One register block at one point: `CO` output channels times `V` vectors of positions, all input channels and taps.
-///
-/// # Safety
-/// `x` must be readable at every tap of `cin` lines for `V * N` values, `w` hold `cin * 9 * CO` values, and `y` take
-/// `CO` rows of `V * N` values, `row` apart.
-#[inline(always)]
-unsafe fn block<S: Lanes, const CO: usize, const V: usize>(
-    x: *const f32,
-    channel: usize,
-    cin: usize,
-    taps: &[isize; 9],
-    mut w: *const f32,
-    y: *mut f32,
-    row: usize,
-) {
-    // SAFETY: the caller's contract covers every pointer below.
-    unsafe {
-        let mut acc = [[S::zero(); V]; CO];
-        for i in 0..cin {
-            let line = x.add(i * channel);
-            for tap in taps {
-                let at = line.offset(*tap);
-                let mut values = [S::zero(); V];
-                for (v, value) in values.iter_mut().enumerate() {
-                    *value = S::load(at.add(v * S::N));
-                }
-                for (o, sums) in acc.iter_mut().enumerate() {
-                    let weight = S::splat(*w.add(o));
-                    for (a, value) in sums.iter_mut().zip(values) {
-                        *a = a.add_product(weight, value);
-                    }
-                }
-                w = w.add(CO);
-            }
-        }
-        for (o, sums) in acc.iter().enumerate() {
-            for (v, a) in sums.iter().enumerate() {
-                a.store(y.add(o * row + v * S::N));
-            }
-        }
-    }
-}
-
 /// All output channels of chunks of positions of one sample.
 struct Job<'a> {
     lines: Lines,
     x: &'a [f32],
-    cin: usize,
     cout: usize,
-    blocks: &'a [(usize, usize)],
-    weights: &'a [f32],
-    taps: [isize; 9],
+    /// What is summed at each point.
+    points: [Stream<'a>; POINTS],
     /// Register blocks of a chunk.
     side_by_side: usize,
     y: Shared<'a>,
@@ -158,40 +100,36 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// The sums of some register blocks side by side, `[point][output channel][position]`, and the voxels of one
-    /// channel, `[voxel of the tile][position]`.
+    /// Room that a chunk of `row` positions takes.
+    fn room(&self, row: usize) -> usize {
+        (POINTS * self.cout + TILE) * row
+    }
+}
+
+impl Work<f32> for Job<'_> {
+    /// `room` takes the sums, `[point][output channel][position]`, and the voxels of one channel, `[voxel of the tile][position]`.
     ///
     /// # Safety
-    /// Must run at the level of `S`; nobody else may write this chunk's voxels.
+    /// Nobody else may write this chunk's voxels.
     #[inline(always)]
-    unsafe fn chunk<S: Lanes, const V: usize>(&self, index: usize, sums: &mut [f32], voxels: &mut [f32]) {
-        let width = V * S::N;
+    unsafe fn run<S: Lanes>(&self, index: usize, room: &mut [f32]) {
+        let grid = &self.lines.grid;
+        let width = VECTORS * S::N;
         let first = index * self.side_by_side * width;
-        let count = (self.lines.span - first).min(self.side_by_side * width);
+        let count = (grid.span - first).min(self.side_by_side * width);
         let row = count.div_ceil(width) * width;
         // The last read of the last chunk stays inside the slack.
-        debug_assert!(2 * self.lines.first + first + row <= self.lines.point);
-        let point = self.cin * self.cout * 9;
-        for p in 0..POINTS {
-            for &(o, size) in self.blocks {
-                for at in (0..row).step_by(width) {
-                    let x = self.x[p * self.lines.point + self.lines.first + first + at..].as_ptr();
-                    let w = self.weights[p * point + o * self.cin * 9..].as_ptr();
-                    let y = sums[(p * self.cout + o) * row + at..].as_mut_ptr();
-                    let (channel, cin, taps) = (self.lines.channel, self.cin, &self.taps);
-                    // SAFETY: lines carry slack after the last tile; weights are packed for these blocks.
-                    unsafe {
-                        match size {
-                            12 => block::<S, 12, V>(x, channel, cin, taps, w, y, row),
-                            8 => block::<S, 8, V>(x, channel, cin, taps, w, y, row),
-                            6 => block::<S, 6, V>(x, channel, cin, taps, w, y, row),
-                            4 => block::<S, 4, V>(x, channel, cin, taps, w, y, row),
-                            2 => block::<S, 2, V>(x, channel, cin, taps, w, y, row),
-                            _ => block::<S, 1, V>(x, channel, cin, taps, w, y, row),
-                        }
-                    }
-                }
-            }
+        debug_assert!(2 * grid.first + first + row <= grid.line);
+        let (sums, voxels) = room[..self.room(row)].split_at_mut(POINTS * self.cout * row);
+        for (p, (point, sums)) in self
+            .points
+            .iter()
+            .zip(sums.chunks_exact_mut(self.cout * row))
+            .enumerate()
+        {
+            let x = self.x[p * grid.line + grid.first + first..].as_ptr();
+            // SAFETY: lines carry slack after the last position.
+            unsafe { point.sums::<S>(x, row, sums) };
         }
         let volume = self.lines.volume();
         for o in 0..self.cout {
@@ -201,57 +139,12 @@ impl Job<'_> {
                 of_point,
                 std::array::from_fn(|_| planes.next().unwrap_or_default()),
             );
-            for (plane, from, voxel, run) in self.lines.runs(first, count) {
-                let values = &voxels[plane * row + from..][..run];
+            for (plane, place, voxel, run) in self.lines.runs(first, count) {
+                let values = &voxels[plane * row + place..][..run];
                 // SAFETY: the caller's contract.
                 unsafe { self.y.write(self.to + o * volume + voxel, values) };
             }
         }
-    }
-
-    fn chunk_at(&self, level: Level, index: usize) {
-        let (width, _) = shape_of(level);
-        let row = self.side_by_side * width;
-        scratch((POINTS * self.cout + TILE) * row, |room| {
-            let (sums, voxels) = room.split_at_mut(POINTS * self.cout * row);
-            // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
-            unsafe {
-                match level {
-                    Level::Base => self.chunk::<F4, 2>(index, sums, voxels),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => chunk_avx2(self, index, sums, voxels),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => chunk_avx512(self, index, sums, voxels),
-                }
-            }
-        });
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn chunk_avx2(job: &Job<'_>, index: usize, sums: &mut [f32], voxels: &mut [f32]) {
-    // SAFETY: this function's own features are those of `F8`; the rest is the caller's contract.
-    unsafe { job.chunk::<F8, 2>(index, sums, voxels) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-unsafe fn chunk_avx512(job: &Job<'_>, index: usize, sums: &mut [f32], voxels: &mut [f32]) {
-    // SAFETY: this function's own features are those of `F16`; the rest is the caller's contract.
-    unsafe { job.chunk::<F16, 2>(index, sums, voxels) }
-}
-
-/// Voxels (or positions) a register block holds and channel blocks that fit the registers.
-pub(super) fn shape_of(level: Level) -> (usize, &'static [usize]) {
-    match level {
-        // 16 registers: 6 x 2 accumulators, 2 inputs, 1 weight.
-        Level::Base => (8, &[6, 4, 2, 1]),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => (16, &[6, 4, 2, 1]),
-        // 32 registers: 12 x 2 accumulators.
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => (32, &[12, 8, 4, 2, 1]),
     }
 }
 
@@ -289,7 +182,17 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
     let (width, sizes) = shape_of(level);
     let blocks = blocks(cout, sizes);
     let weights = pack(w, cin, cout, &blocks, how);
-    let side_by_side = (lines.span.div_ceil(width) / JOBS).clamp(1, BLOCKS);
+    let point = cin * cout * 9;
+    let side_by_side = (lines.grid.span.div_ceil(width) / JOBS).clamp(1, BLOCKS);
+    let chunk = side_by_side * width;
+    let offsets: Vec<isize> = (0..cin)
+        .flat_map(|i| lines.taps().map(|tap| (i * lines.channel) as isize + tap))
+        .collect();
+    let points = std::array::from_fn(|p| Stream {
+        offsets: &offsets,
+        weights: &weights[p * point..][..point],
+        blocks: &blocks,
+    });
     let out = Shared::new(values);
     for sample in 0..batch {
         long_scratch(cin * lines.channel, |room| {
@@ -297,17 +200,17 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
             let job = Job {
                 lines,
                 x: room,
-                cin,
                 cout,
-                blocks: &blocks,
-                weights: &weights,
-                taps: lines.taps(),
+                points,
                 side_by_side,
                 y: out,
                 to: (sample * channels + from) * voxels,
             };
-            super::for_each(lines.span.div_ceil(side_by_side * width), |index| {
-                job.chunk_at(level, index);
+            super::for_each(lines.grid.span.div_ceil(chunk), |index| {
+                scratch(job.room(chunk), |room| {
+                    // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
+                    unsafe { at_level(level, &job, index, room) };
+                });
             });
         });
     }

@@ -4,23 +4,30 @@
 //! instruction set (AVX-512, AVX2, the target's base: SSE2, NEON or wasm SIMD128).
 
 mod conv1;
+mod conv1_dw;
 mod conv3;
 mod conv3_dw;
+mod dots;
+mod grid;
+mod head;
 mod norm;
 mod points;
 mod pool;
 mod shared;
 mod simd;
+mod stream;
 mod up2;
 mod vote;
 
 pub(crate) use conv1::{Matrix, conv1};
+pub(crate) use conv1_dw::conv1_dw;
 pub(crate) use conv3::{Input, Output, data_gradient, forward};
 pub(crate) use conv3_dw::weight_gradient;
+pub(crate) use grid::Extent;
+pub(crate) use head::doubled_sum;
 pub(crate) use norm::{Maps, bias_relu, channel_stats, norm_relu, norm_relu_backward, norm_rows, scales_of};
-pub(crate) use points::Extent;
 pub(crate) use pool::{max_pool2, max_pool2_dx};
-pub(crate) use up2::{doubled_sum, fold, unfold};
+pub(crate) use up2::{up2, up2_dw, up2_dx};
 pub(crate) use vote::vote;
 
 /// Runs `work(index, chunk)` over consecutive chunks of `size`, on all threads where there are threads.

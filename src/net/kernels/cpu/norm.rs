@@ -1,6 +1,7 @@
 //! Normalisation and ReLU in one pass, forward and backward.
 
 use super::for_each_chunk;
+use super::shared::Shared;
 use crate::net::kernels::Normalisation;
 
 /// Values summed in f32 before the sum goes on in f64.
@@ -207,33 +208,27 @@ pub(crate) fn norm_relu_backward(
     let [mean, rstd, r, d] = [0, 1, 2, 3].map(|i| row(rows, n, i));
     let gradient = |b: usize, c: usize| &dy[(b * n + c) * voxels..][..voxels];
     let count = (x.batch * voxels) as f64;
-    let mut sums = vec![[0.0f64; 2]; n];
-    for_each_chunk(&mut sums, 1, |c, out| {
-        let (scale, shift) = (folded[c], folded[n + c]);
-        let (mean, rstd) = (mean[c], rstd[c]);
-        for b in 0..x.batch {
-            let (x, dy) = (x.line(b, c), gradient(b, c));
-            let open = |x: f32, g: f32| if x * scale + shift > 0.0 { g } else { 0.0 };
-            out[0][0] += sum_over(x, dy, open);
-            out[0][1] += sum_over(x, dy, |x, g| open(x, g) * ((x - mean) * rstd));
-        }
-    });
     let channels = dx.len() / (x.batch * voxels);
-    for_each_chunk(dx, voxels, |line, dx| {
-        let (b, c) = (line / channels, line % channels);
-        if c >= n {
-            return;
+    let dx = Shared::new(dx);
+    let mut sums = vec![[0.0f64; 2]; n];
+    // A channel's lines are read twice while they are in the cache.
+    for_each_chunk(&mut sums, 1, |c, sums| {
+        let affine = (folded[c], folded[n + c]);
+        let standard = (mean[c], rstd[c]);
+        for b in 0..x.batch {
+            let [of_beta, of_gamma] = gradient_sums(x.line(b, c), gradient(b, c), affine, standard);
+            sums[0][0] += of_beta;
+            sums[0][1] += of_gamma;
         }
-        let (scale, shift) = (folded[c], folded[n + c]);
-        let (mean, rstd) = (mean[c], rstd[c]);
-        let [s0, s1] = if frozen {
+        let of_statistics = if frozen {
             [0.0; 2]
         } else {
-            sums[c].map(|s| (s / count) as f32)
+            sums[0].map(|s| (s / count) as f32)
         };
-        for ((dx, x), g) in dx.iter_mut().zip(x.line(b, c)).zip(gradient(b, c)) {
-            let g = if x * scale + shift > 0.0 { *g } else { 0.0 };
-            *dx += scale * (g - s0 - (x - mean) * rstd * s1);
+        for b in 0..x.batch {
+            // SAFETY: this channel's lines are this job's alone.
+            let dx = unsafe { dx.part((b * channels + c) * voxels, voxels) };
+            add_gradient(x.line(b, c), gradient(b, c), affine, standard, of_statistics, dx);
         }
     });
     let dgamma = sums
@@ -241,6 +236,50 @@ pub(crate) fn norm_relu_backward(
         .zip(r.iter().zip(d))
         .map(|(s, (r, d))| (s[1] * f64::from(*r) + s[0] * f64::from(*d)) as f32);
     dgamma.chain(sums.iter().map(|s| s[0] as f32)).collect()
+}
+
+/// Sums over one line of the gradient that ReLU lets through: of it, and of its product with the standardised value.
+#[inline(always)]
+fn gradient_sums(x: &[f32], dy: &[f32], (scale, shift): (f32, f32), (mean, rstd): (f32, f32)) -> [f64; 2] {
+    let mut total = [0.0f64; 2];
+    for (x, dy) in x.chunks(RUN).zip(dy.chunks(RUN)) {
+        let mut lanes = [[0.0f32; 16]; 2];
+        let mut add = |i: usize, x: f32, g: f32| {
+            let g = if x * scale + shift > 0.0 { g } else { 0.0 };
+            lanes[0][i] += g;
+            lanes[1][i] += g * ((x - mean) * rstd);
+        };
+        let (x16, g16) = (x.chunks_exact(16), dy.chunks_exact(16));
+        for (i, (x, g)) in x16.remainder().iter().zip(g16.remainder()).enumerate() {
+            add(i, *x, *g);
+        }
+        for (x, g) in x16.zip(g16) {
+            for i in 0..16 {
+                add(i, x[i], g[i]);
+            }
+        }
+        for (total, lanes) in total.iter_mut().zip(lanes) {
+            *total += lanes.iter().map(|v| f64::from(*v)).sum::<f64>();
+        }
+    }
+    total
+}
+
+/// Adds one line's gradient of `x`, that of its statistics included.
+#[inline(always)]
+fn add_gradient(
+    x: &[f32],
+    dy: &[f32],
+    (scale, shift): (f32, f32),
+    (mean, rstd): (f32, f32),
+    [s0, s1]: [f32; 2],
+    dx: &mut [f32],
+) {
+    // Read whether it is let through or not: so there is no branch.
+    for ((dx, x), g) in dx.iter_mut().zip(x).zip(dy.iter().copied()) {
+        let g = if x * scale + shift > 0.0 { g } else { 0.0 };
+        *dx += scale * (g - s0 - (x - mean) * rstd * s1);
+    }
 }
 
 #[cfg(test)]

@@ -1,37 +1,19 @@
 //! Channels at the points of [`winograd`](crate::net::kernels::winograd), as the 3x3x3 convolutions read them.
 //!
-//! A channel is one line of values for each point: the planes of its tiles one after the other, with a voxel of zero between
-//! rows and a row of zeros between planes. There every tap along y and x is a constant offset, so a convolution is a sum of
-//! shifted copies of one long line: no branches at borders, whole vectors whatever the patch side, and the few positions
-//! computed in vain are dropped when the result is written. Along z no border is needed: a tile holds what it reads of
-//! its neighbours.
+//! A channel is one line for each point, as [`grid`](super::grid) has it, of the planes of its tiles one after the other. Along z no
+//! border is needed: a tile holds what it reads of its neighbours.
 
+use super::grid::{Extent, Grid};
 use super::norm::Maps;
 use super::shared::scratch;
 use crate::net::kernels::winograd::{POINTS, TILE};
 
-/// Voxels along z, y, x.
-pub(crate) type Extent = [usize; 3];
-
-/// Spare values after each line, so that the last vector may run over.
-const SLACK: usize = 64;
-
-/// How a channel of one extent lies in its lines.
+/// How the channels of one extent lie in their lines.
 #[derive(Clone, Copy)]
 pub(super) struct Lines {
     extent: Extent,
-    /// Tiles of a column.
-    tiles: usize,
-    /// Distance of neighbours in y.
-    pub(super) pitch: usize,
-    /// Distance of neighbouring tiles.
-    plane: usize,
-    /// Position of the first voxel of the first tile.
-    pub(super) first: usize,
-    /// Positions from the first to the last, inclusive of the borders between.
-    pub(super) span: usize,
-    /// Values of a line, slack included: the distance of neighbouring points.
-    pub(super) point: usize,
+    /// The planes of the tiles.
+    pub(super) grid: Grid,
     /// The distance of neighbouring channels.
     pub(super) channel: usize,
 }
@@ -48,25 +30,11 @@ pub(super) enum Side {
 impl Lines {
     pub(super) fn new(extent: Extent) -> Self {
         let [d, h, w] = extent;
-        let tiles = d.div_ceil(TILE);
-        let pitch = w + 1;
-        let plane = (h + 1) * pitch;
-        let first = pitch + 1;
-        let span = if d * h * w == 0 {
-            0
-        } else {
-            (tiles - 1) * plane + (h - 1) * pitch + w
-        };
-        let point = first + tiles * plane + SLACK;
+        let grid = Grid::new([d.div_ceil(TILE), h, w], 0);
         Self {
             extent,
-            tiles,
-            pitch,
-            plane,
-            first,
-            span,
-            point,
-            channel: POINTS * point,
+            grid,
+            channel: POINTS * grid.line,
         }
     }
 
@@ -79,7 +47,7 @@ impl Lines {
     pub(super) fn taps(&self) -> [isize; 9] {
         std::array::from_fn(|i| {
             let [y, x] = [i / 3, i % 3].map(|k| k as isize - 1);
-            y * self.pitch as isize + x
+            y * self.grid.pitch as isize + x
         })
     }
 
@@ -100,11 +68,12 @@ impl Lines {
             Side::Gradient => (TILE, 0, 0),
         };
         super::for_each_chunk(lines, self.channel, |c, to| {
-            to.chunks_exact_mut(self.point).for_each(|line| self.border(line));
+            let line = self.grid.line;
+            to.chunks_exact_mut(line).for_each(|line| self.grid.border(line));
             let folded = folded.map(|f| (f[c], f[source.count + c]));
             let source = source.line(sample, c);
             scratch(reads * voxels, |planes| {
-                for tile in 0..self.tiles {
+                for tile in 0..d.div_ceil(TILE) {
                     let mut known = 0;
                     if tile > 0 {
                         planes.copy_within(TILE * voxels.., 0);
@@ -117,8 +86,8 @@ impl Lines {
                         }
                     }
                     for y in 0..h {
-                        let start = self.first + tile * self.plane + y * self.pitch;
-                        let mut points = to[start..].chunks_mut(self.point).map(|line| &mut line[..w]);
+                        let start = self.grid.row(tile, y);
+                        let mut points = to[start..].chunks_mut(line).map(|line| &mut line[..w]);
                         let points = std::array::from_fn(|_| points.next().unwrap_or_default());
                         let row = |z: usize| &planes[z * voxels + y * w..][..w];
                         match side {
@@ -131,45 +100,19 @@ impl Lines {
         });
     }
 
-    /// The voxels at `count` positions from `first` after the first voxel on, as runs within a row of one of a tile's planes: `(plane, place
-    /// among the positions, voxel, length)`.
+    /// The voxels at `count` positions from `from` after the first on, as runs within a row of one of a tile's planes: `(plane, place among
+    /// the positions, voxel, length)`.
     pub(super) fn runs(
         &self,
-        first: usize,
+        from: usize,
         count: usize,
     ) -> impl Iterator<Item = (usize, usize, usize, usize)> {
         let [d, h, w] = self.extent;
-        let (pitch, plane) = (self.pitch, self.plane);
-        let mut at = first;
-        let rows = std::iter::from_fn(move || {
-            while at < first + count {
-                let (tile, y, x) = (at / plane, at % plane / pitch, at % plane % pitch);
-                let from = at - first;
-                let run = (first + count - at).min(pitch - x);
-                at += run;
-                if y < h && x < w {
-                    return Some((tile, from, y * w + x, run.min(w - x)));
-                }
-            }
-            None
-        });
-        rows.flat_map(move |(tile, from, voxel, run)| {
+        let rows = self.grid.runs(from, count);
+        rows.flat_map(move |(place, [tile, y, x], run)| {
             let planes = TILE.min(d - tile * TILE);
-            (0..planes).map(move |k| (k, from, (tile * TILE + k) * h * w + voxel, run))
+            (0..planes).map(move |k| (k, place, ((tile * TILE + k) * h + y) * w + x, run))
         })
-    }
-
-    /// Zeros where a line has no voxels.
-    fn border(&self, line: &mut [f32]) {
-        let [_, h, w] = self.extent;
-        line[..self.first].fill(0.0);
-        for plane in line[self.first..].chunks_exact_mut(self.plane) {
-            for row in plane.chunks_exact_mut(self.pitch).take(h) {
-                row[w..].fill(0.0);
-            }
-            plane[h * self.pitch..].fill(0.0);
-        }
-        line[self.first + self.tiles * self.plane..].fill(0.0);
     }
 }
 

@@ -26,6 +26,16 @@ impl<'a> Shared<'a> {
         }
     }
 
+    /// The `n` places from `at` on.
+    ///
+    /// # Safety
+    /// No other thread may write or read these places while they are lent, nor may they be lent twice at a time.
+    pub(super) unsafe fn part(&self, at: usize, n: usize) -> &'a mut [f32] {
+        assert!(at + n <= self.len, "{n} values at {at} of {}", self.len);
+        // SAFETY: the places exist, and are the caller's alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), n) }
+    }
+
     /// Writes values from place `at` on.
     ///
     /// # Safety

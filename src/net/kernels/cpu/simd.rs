@@ -56,6 +56,32 @@ pub(super) fn level() -> Level {
     })
 }
 
+/// Work that is compiled for every level.
+pub(super) trait Work<T> {
+    /// Does part `index` of it, in `room`.
+    ///
+    /// # Safety
+    /// Must run at the level of `S`, and is to be `#[inline(always)]`; what else it asks, its implementation says.
+    unsafe fn run<S: Lanes>(&self, index: usize, room: &mut [T]);
+}
+
+/// Does a part of some work at a level.
+///
+/// # Safety
+/// `level` must be one of this processor's; the rest is the work's own contract.
+pub(super) unsafe fn at_level<T>(level: Level, work: &impl Work<T>, index: usize, room: &mut [T]) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match level {
+            Level::Base => work.run::<F4>(index, room),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => x86::at_avx2(work, index, room),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => x86::at_avx512(work, index, room),
+        }
+    }
+}
+
 /// Every level this processor can run, for tests that compare them.
 #[cfg(test)]
 pub(super) fn levels() -> Vec<Level> {
@@ -141,16 +167,25 @@ impl Lanes for F4 {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::{F8, F16};
-
-#[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Lanes;
+    use super::{Lanes, Work};
     use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn at_avx2<T>(work: &impl Work<T>, index: usize, room: &mut [T]) {
+        // SAFETY: this function's own features are those of `F8`; the rest is the caller's contract.
+        unsafe { work.run::<F8>(index, room) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn at_avx512<T>(work: &impl Work<T>, index: usize, room: &mut [T]) {
+        // SAFETY: this function's own features are those of `F16`; the rest is the caller's contract.
+        unsafe { work.run::<F16>(index, room) }
+    }
 
     /// Eight values in an AVX register.
     #[derive(Clone, Copy)]
-    pub(crate) struct F8(__m256);
+    pub(super) struct F8(__m256);
 
     // SAFETY of every block below: the trait's contract (right level, valid pointers).
     #[allow(clippy::undocumented_unsafe_blocks)]
@@ -186,7 +221,7 @@ mod x86 {
 
     /// Sixteen values in an AVX-512 register.
     #[derive(Clone, Copy)]
-    pub(crate) struct F16(__m512);
+    pub(super) struct F16(__m512);
 
     // SAFETY of every block below: the trait's contract (right level, valid pointers).
     #[allow(clippy::undocumented_unsafe_blocks)]

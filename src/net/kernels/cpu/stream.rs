@@ -1,0 +1,110 @@
+//! Sums of shifted lines: what every convolution here comes down to.
+
+use super::simd::{Lanes, Level};
+
+/// Vectors of positions in a register block.
+pub(super) const VECTORS: usize = 2;
+
+/// Positions a register block holds, and channel blocks that fit the registers.
+pub(super) fn shape_of(level: Level) -> (usize, &'static [usize]) {
+    match level {
+        // 16 registers: 6 x 2 accumulators, 2 inputs, 1 weight.
+        Level::Base => (4 * VECTORS, &[6, 4, 2, 1]),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => (8 * VECTORS, &[6, 4, 2, 1]),
+        // 32 registers: 12 x 2 accumulators.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => (16 * VECTORS, &[12, 8, 4, 2, 1]),
+    }
+}
+
+/// Splits a channel count into blocks the kernel has code for: first channel and count.
+pub(super) fn blocks(channels: usize, sizes: &[usize]) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < channels {
+        let left = channels - at;
+        let size = sizes.iter().copied().find(|s| *s <= left).unwrap_or(1);
+        out.push((at, size));
+        at += size;
+    }
+    out
+}
+
+/// A sum of shifted lines for each output channel.
+#[derive(Clone, Copy)]
+pub(super) struct Stream<'a> {
+    /// Where each value that is summed lies, from the first line's value at the position that is summed for.
+    pub(super) offsets: &'a [isize],
+    /// Their weights: per block of output channels `[offset][output channel of the block]`.
+    pub(super) weights: &'a [f32],
+    /// Blocks of output channels.
+    pub(super) blocks: &'a [(usize, usize)],
+}
+
+impl Stream<'_> {
+    /// The sums at `row` positions from `x` on, `[output channel][position]`. `row` is a multiple of `VECTORS * N`.
+    ///
+    /// # Safety
+    /// Must run at the level of `S`; `x` must be readable at every offset for `row` values.
+    #[inline(always)]
+    pub(super) unsafe fn sums<S: Lanes>(&self, x: *const f32, row: usize, out: &mut [f32]) {
+        let n = self.offsets.len();
+        for &(o, size) in self.blocks {
+            let w = &self.weights[o * n..(o + size) * n];
+            let out = &mut out[o * row..(o + size) * row];
+            for at in (0..row).step_by(VECTORS * S::N) {
+                // SAFETY: the caller's contract; weights and output are those of this block.
+                unsafe {
+                    let (x, w, y) = (x.add(at), w.as_ptr(), out[at..].as_mut_ptr());
+                    match size {
+                        12 => block::<S, 12>(x, self.offsets, w, y, row),
+                        8 => block::<S, 8>(x, self.offsets, w, y, row),
+                        6 => block::<S, 6>(x, self.offsets, w, y, row),
+                        4 => block::<S, 4>(x, self.offsets, w, y, row),
+                        2 => block::<S, 2>(x, self.offsets, w, y, row),
+                        _ => block::<S, 1>(x, self.offsets, w, y, row),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One register block: `CO` output channels times [`VECTORS`] vectors of positions.
+///
+/// # Safety
+/// `x` must be readable at every offset for `VECTORS * N` values, `w` hold `CO` values for each, and `y` take `CO` rows of
+/// `VECTORS * N` values, `row` apart.
+#[inline(always)]
+unsafe fn block<S: Lanes, const CO: usize>(
+    x: *const f32,
+    offsets: &[isize],
+    mut w: *const f32,
+    y: *mut f32,
+    row: usize,
+) {
+    // SAFETY: the caller's contract covers every pointer below.
+    unsafe {
+        let mut acc = [[S::zero(); VECTORS]; CO];
+        for offset in offsets {
+            let at = x.offset(*offset);
+            let mut values = [S::zero(); VECTORS];
+            for (v, value) in values.iter_mut().enumerate() {
+                *value = S::load(at.add(v * S::N));
+            }
+            for (o, sums) in acc.iter_mut().enumerate() {
+                let weight = S::splat(*w.add(o));
+                for (a, value) in sums.iter_mut().zip(values) {
+                    *a = a.add_product(weight, value);
+                }
+            }
+            w = w.add(CO);
+        }
+        for (o, sums) in acc.iter().enumerate() {
+            for (v, a) in sums.iter().enumerate() {
+                a.store(y.add(o * row + v * S::N));
+            }
+        }
+    }
+}
