@@ -17,6 +17,7 @@ mod samples;
 #[cfg(feature = "gpu")]
 pub mod tiles;
 mod vote;
+pub(crate) mod winograd;
 
 pub use block::BlockPlan;
 pub use norm::{Normalisation, Renorm};

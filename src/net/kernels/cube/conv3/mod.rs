@@ -1,0 +1,181 @@
+//! 3x3x3 convolution on CubeCL devices, by Winograd's minimal filtering along x (`net/kernels/winograd.rs`): a kernel
+//! transforms the input, one multiplies at each point, one transforms back. Between them y is the fastest axis, so that
+//! the taps along it share what is loaded, and vectors stay aligned however few tiles a row has.
+
+mod products;
+mod transform;
+
+use super::launch::{Folds, Shaped, buffer, empty, empty_f32, grid, stored};
+use crate::net::kernels::infer::Read;
+use crate::net::kernels::tiles::Tiles;
+use crate::net::kernels::winograd::{POINTS, TILE};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// Output channels, and values along y, that are loaded together.
+const LANES: usize = 4;
+
+/// Sizes that the kernels are given.
+#[derive(CubeLaunch, CubeType, Clone, Copy)]
+struct Dims {
+    units: usize,
+    cin: usize,
+    cout: usize,
+    d: usize,
+    h: usize,
+    w: usize,
+    /// Tiles in a row along x.
+    tiles: usize,
+    /// Values along y, those of the border included.
+    pitch: usize,
+    /// Runs along y.
+    runs: usize,
+    /// Groups of output channels, and vectors of them in all groups.
+    groups: usize,
+    quads: usize,
+    /// Channels of the output buffer, and the first that is written.
+    channels: usize,
+    at: usize,
+    /// Channels of the input, and the first that is read.
+    total: usize,
+    from: usize,
+    /// Where scales and shifts are: see [`Folds`].
+    fold: usize,
+    step: usize,
+    columns: usize,
+}
+
+/// Weights at the points as the kernel reads them, `[group, point, cin, 9, output channels of a group]`, of
+/// `[cout, cin, 3, 3, 3]`, or of `[cin, cout, 3, 3, 3]`, mirrored, for the data gradient.
+pub(super) fn pack(w: &CubeTensor, mirror: bool) -> CubeTensor {
+    let [mut cout, mut cin, ..] = w.dims5();
+    if mirror {
+        (cout, cin) = (cin, cout);
+    }
+    let quads = cout.div_ceil(LANES).min(Tiles::get().quads);
+    let width = quads * LANES;
+    let groups = cout.div_ceil(width);
+    let packed = empty(w, [groups, POINTS, cin, 9, width]);
+    let units = groups * cin * 9 * width;
+    let client = w.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
+    unsafe {
+        transform::weights::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(w),
+            buffer(&packed),
+            units,
+            cin,
+            cout,
+            width,
+            mirror,
+        );
+    }
+    packed
+}
+
+/// Convolves `read.count` channels of `x [batch, channels, d, h, w]` with weights from [`pack`] and writes the result into channels
+/// `at..` of `y`, in place. `x` may be `y`: it is transformed first.
+pub(super) fn conv3_into(
+    x: &CubeTensor,
+    folds: Option<Folds>,
+    packed: &CubeTensor,
+    read: Read,
+    y: &CubeTensor,
+    at: usize,
+) {
+    let [batch, total, d, h, width] = x.dims5();
+    let (cin, cout) = (read.count, read.out);
+    // A run is no longer than the axis needs.
+    let run = Tiles::get().run.min(h.next_multiple_of(LANES));
+    // Tiles may have changed since the weights were packed.
+    let [groups, _, _, _, packed_width] = packed.dims5();
+    let quads = packed_width / LANES;
+    let tiles = width.div_ceil(TILE);
+    let runs = h.div_ceil(run);
+    let pitch = runs * run + LANES;
+    let normed = folds.is_some();
+    let folds = folds.unwrap_or_else(|| Folds::none(x));
+    let dims = |units: usize| {
+        DimsLaunch::new(
+            units,
+            cin,
+            cout,
+            d,
+            h,
+            width,
+            tiles,
+            pitch,
+            runs,
+            groups,
+            groups * quads,
+            y.dims5()[1],
+            at,
+            total,
+            read.from,
+            folds.first,
+            folds.step,
+            folds.columns,
+        )
+    };
+    let client = x.client.clone();
+
+    let values = empty(x, [batch * cin, POINTS, tiles, d + 2, pitch]);
+    let units = batch * cin * tiles * (d + 2) * pitch;
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        transform::input::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(&folds.tensor),
+            buffer(&values),
+            dims(units),
+            normed,
+            stored(x),
+        );
+    }
+
+    let sums = empty_f32(x, [batch * groups * quads, POINTS, tiles, d * h, LANES]);
+    let units = batch * groups * POINTS * tiles * d * runs;
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        products::products::launch_unchecked(
+            &client,
+            count,
+            dim,
+            LANES,
+            buffer(&values),
+            buffer(packed),
+            buffer(&sums),
+            dims(units),
+            run,
+            quads,
+            LANES,
+            stored(x),
+        );
+    }
+
+    let units = batch * groups * quads * tiles * d * h;
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        transform::output::launch_unchecked(
+            &client,
+            count,
+            dim,
+            LANES,
+            buffer(&sums),
+            buffer(y),
+            dims(units),
+            LANES,
+            stored(x),
+        );
+    }
+}
