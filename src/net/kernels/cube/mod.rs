@@ -40,7 +40,7 @@ impl Kernels for CubeBackend {
     }
 
     fn conv3_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
-        backward::conv3_dw(&into_contiguous(x), &into_contiguous(dy))
+        conv3::conv3_dw(&into_contiguous(x), &into_contiguous(dy))
     }
 
     fn up2_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {

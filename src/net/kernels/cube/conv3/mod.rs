@@ -2,6 +2,7 @@
 //! transforms the input, one multiplies at each point, one transforms back. Between them y is the fastest axis, so that
 //! the taps along it share what is loaded, and vectors stay aligned however few tiles a row has.
 
+mod gradient;
 mod products;
 mod transform;
 
@@ -11,6 +12,7 @@ use crate::net::kernels::tiles::Tiles;
 use crate::net::kernels::winograd::{POINTS, TILE};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
+pub(super) use gradient::conv3_dw;
 
 /// Output channels, and values along y, that are loaded together.
 const LANES: usize = 4;
@@ -77,54 +79,78 @@ pub(super) fn pack(w: &CubeTensor, mirror: bool) -> CubeTensor {
     packed
 }
 
-/// Convolves `read.count` channels of `x [batch, channels, d, h, w]` with weights from [`pack`] and writes the result into channels
-/// `at..` of `y`, in place. `x` may be `y`: it is transformed first.
-pub(super) fn conv3_into(
-    x: &CubeTensor,
-    folds: Option<Folds>,
-    packed: &CubeTensor,
+/// The sizes of a convolution.
+struct Sizes {
+    batch: usize,
+    total: usize,
+    extent: [usize; 3],
     read: Read,
-    y: &CubeTensor,
-    at: usize,
-) {
-    let [batch, total, d, h, width] = x.dims5();
-    let (cin, cout) = (read.count, read.out);
-    // A run is no longer than the axis needs.
-    let run = Tiles::get().run.min(h.next_multiple_of(LANES));
-    // Tiles may have changed since the weights were packed.
-    let [groups, _, _, _, packed_width] = packed.dims5();
-    let quads = packed_width / LANES;
-    let tiles = width.div_ceil(TILE);
-    let runs = h.div_ceil(run);
-    let pitch = runs * run + LANES;
-    let normed = folds.is_some();
-    let folds = folds.unwrap_or_else(|| Folds::none(x));
-    let dims = |units: usize| {
+    /// Groups of output channels, and vectors in a group.
+    groups: usize,
+    quads: usize,
+    /// Positions along y that one unit computes.
+    run: usize,
+    /// Tiles in a row along x.
+    tiles: usize,
+}
+
+impl Sizes {
+    fn new(x: &CubeTensor, read: Read, groups: usize, quads: usize, run: usize) -> Self {
+        let [batch, total, d, h, w] = x.dims5();
+        Self {
+            batch,
+            total,
+            extent: [d, h, w],
+            read,
+            groups,
+            quads,
+            // No longer than the axis needs.
+            run: run.min(h.next_multiple_of(LANES)),
+            tiles: w.div_ceil(TILE),
+        }
+    }
+
+    fn runs(&self) -> usize {
+        self.extent[1].div_ceil(self.run)
+    }
+
+    fn pitch(&self) -> usize {
+        self.runs() * self.run + LANES
+    }
+
+    /// What a kernel of so many units is told that writes channels `at..` of a buffer of `channels`.
+    fn dims(&self, units: usize, folds: &Folds, channels: usize, at: usize) -> DimsLaunch {
+        let [d, h, w] = self.extent;
         DimsLaunch::new(
             units,
-            cin,
-            cout,
+            self.read.count,
+            self.read.out,
             d,
             h,
-            width,
-            tiles,
-            pitch,
-            runs,
-            groups,
-            groups * quads,
-            y.dims5()[1],
+            w,
+            self.tiles,
+            self.pitch(),
+            self.runs(),
+            self.groups,
+            self.groups * self.quads,
+            channels,
             at,
-            total,
-            read.from,
+            self.total,
+            self.read.from,
             folds.first,
             folds.step,
             folds.columns,
         )
-    };
-    let client = x.client.clone();
+    }
+}
 
-    let values = empty(x, [batch * cin, POINTS, tiles, d + 2, pitch]);
-    let units = batch * cin * tiles * (d + 2) * pitch;
+/// The input at the points, `[batch * cin, point, tile, d + 2, pitch]`.
+fn values(x: &CubeTensor, folds: &Folds, normed: bool, sizes: &Sizes) -> CubeTensor {
+    let (maps, pitch) = (sizes.batch * sizes.read.count, sizes.pitch());
+    let planes = sizes.extent[0] + 2;
+    let values = empty(x, [maps, POINTS, sizes.tiles, planes, pitch]);
+    let units = maps * sizes.tiles * planes * pitch;
+    let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: as above.
     unsafe {
@@ -135,14 +161,38 @@ pub(super) fn conv3_into(
             buffer(x),
             buffer(&folds.tensor),
             buffer(&values),
-            dims(units),
+            sizes.dims(units, folds, 0, 0),
             normed,
             stored(x),
         );
     }
+    values
+}
+
+/// Convolves `read.count` channels of `x [batch, channels, d, h, w]` with weights from [`pack`] and writes the result into channels
+/// `at..` of `y`, in place. `x` may be `y`: it is transformed first.
+pub(super) fn conv3_into(
+    x: &CubeTensor,
+    folds: Option<Folds>,
+    packed: &CubeTensor,
+    read: Read,
+    y: &CubeTensor,
+    at: usize,
+) {
+    // Tiles may have changed since the weights were packed.
+    let [groups, _, _, _, packed_width] = packed.dims5();
+    let quads = packed_width / LANES;
+    let sizes = Sizes::new(x, read, groups, quads, Tiles::get().run);
+    let Sizes { batch, tiles, .. } = sizes;
+    let [d, h, _] = sizes.extent;
+    let normed = folds.is_some();
+    let folds = folds.unwrap_or_else(|| Folds::none(x));
+    let dims = |units: usize| sizes.dims(units, &folds, y.dims5()[1], at);
+    let client = x.client.clone();
+    let values = values(x, &folds, normed, &sizes);
 
     let sums = empty_f32(x, [batch * groups * quads, POINTS, tiles, d * h, LANES]);
-    let units = batch * groups * POINTS * tiles * d * runs;
+    let units = batch * groups * POINTS * tiles * d * sizes.runs();
     let (count, dim) = grid(&client, units);
     // Safety: as above.
     unsafe {
@@ -155,7 +205,7 @@ pub(super) fn conv3_into(
             buffer(packed),
             buffer(&sums),
             dims(units),
-            run,
+            sizes.run,
             quads,
             LANES,
             stored(x),

@@ -38,6 +38,13 @@ pub(super) fn input<E: Float>(
     if py >= 1 && py <= dims.h && pz >= 1 && pz <= dims.d {
         let plane = (batch * dims.total + dims.from + channel) * dims.d + pz - 1;
         let row = (plane * dims.h + py - 1) * dims.w;
+        let mut scale = 1.0f32;
+        let mut shift = 0.0f32;
+        if norm {
+            let c = dims.fold + batch * dims.step + channel;
+            scale = folded[c];
+            shift = folded[dims.columns + c];
+        }
         #[unroll]
         for i in 0..6 {
             // Positions are counted from the voxel before the row.
@@ -45,8 +52,7 @@ pub(super) fn input<E: Float>(
             if px >= 1 && px <= dims.w {
                 let mut value = f32::cast_from(x[row + px - 1]);
                 if norm {
-                    let c = dims.fold + batch * dims.step + channel;
-                    value = max(value * folded[c] + folded[dims.columns + c], 0.0f32);
+                    value = max(value * scale + shift, 0.0f32);
                 }
                 v[i] = value;
             }
