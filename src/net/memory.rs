@@ -18,8 +18,11 @@ struct Ledger {
     peak: u64,
     /// The most that was allocated in one piece.
     largest: u64,
-    /// The largest copy of a convolution's input, at its points and with a border of zeros; the CPU keeps it, a GPU's pool too.
-    border: u64,
+    /// The most that a convolution transforms: its input in a border of zeros and, on a GPU, the sums at Winograd's points of
+    /// which its output is made. The CPU keeps it, a GPU's pool too.
+    points: u64,
+    /// The most of that in one piece.
+    piece: u64,
 }
 
 impl Ledger {
@@ -40,16 +43,20 @@ impl Ledger {
         self.free(held);
     }
 
-    /// A 3x3x3 convolution's copy of its input (`kernels/winograd.rs`).
-    fn bordered(&mut self, channels: u64, side: u64) {
-        let planes = POINTS as u64 * side.div_ceil(TILE as u64);
-        // Rows are padded to whole runs of 8 voxels, and by 4, on a GPU; the CPU takes less.
+    /// What a 3x3x3 convolution makes of its input, and the sums of which a GPU makes its output: six values for each tile of
+    /// four voxels (`kernels/winograd.rs`).
+    fn transformed(&mut self, input: u64, output: u64, side: u64) {
+        let points = POINTS as u64 * side.div_ceil(TILE as u64);
+        // Rows are padded to whole runs of 8, and by 4, on a GPU; the CPU takes less, and no sums.
         let pitch = side.div_ceil(8) * 8 + 4;
-        self.border = self.border.max(channels * planes * (side + 2) * pitch);
+        let border = input * points * (side + 2) * pitch;
+        let sums = output.next_multiple_of(4) * points * side.pow(2);
+        self.points = self.points.max(border + sums);
+        self.piece = self.piece.max(border).max(sums);
     }
 
     fn bytes(&self) -> u64 {
-        (self.peak + self.border) * VALUE
+        (self.peak + self.points) * VALUE
     }
 }
 
@@ -133,9 +140,9 @@ pub fn batch(
 ) -> Result<usize, ConfigError> {
     for batch in (2..=most).rev() {
         let l = pass(&Sizes::new(config, side, batch)?);
-        // The CPU copies one sample at a time into a border of zeros, a GPU all.
-        let border = l.border * batch as u64;
-        if (l.peak + border) * VALUE <= bytes && l.largest.max(border) * VALUE <= binding {
+        // The CPU transforms one sample at a time, a GPU all.
+        let [points, piece] = [l.points, l.piece].map(|one| one * batch as u64);
+        if (l.peak + points) * VALUE <= bytes && l.largest.max(piece) * VALUE <= binding {
             return Ok(batch);
         }
     }
@@ -154,7 +161,8 @@ fn pass(s: &Sizes) -> Ledger {
         l.brief(x);
     }
     for i in 0..3 {
-        l.bordered(if i == 0 && !s.compact { s.input } else { s.stem }, s.at(0));
+        let input = if i == 0 && !s.compact { s.input } else { s.stem };
+        l.transformed(input, s.stem, s.at(0));
         let y = l.hold(s.maps(s.stem, 0));
         l.free(x);
         x = y;
@@ -189,7 +197,7 @@ fn pass(s: &Sizes) -> Ledger {
 
 /// The layers of a block: one bottleneck at a time.
 fn block(l: &mut Ledger, s: &Sizes, level: usize) {
-    l.bordered(s.inner, s.at(level));
+    l.transformed(s.inner, s.new / s.layers, s.at(level));
     l.brief(s.maps(s.inner, level));
 }
 
@@ -239,7 +247,8 @@ fn step(s: &Sizes, part: Part, keep: bool) -> Result<u64, ConfigError> {
         }
     }
     for i in 0..3 {
-        l.bordered(if i == 0 && !s.compact { s.input } else { s.stem }, s.at(0));
+        let input = if i == 0 && !s.compact { s.input } else { s.stem };
+        l.transformed(input, s.stem, s.at(0));
         // Before and after each normalisation.
         let maps = s.maps(s.stem, 0);
         l.hold(2 * maps);
@@ -251,7 +260,7 @@ fn step(s: &Sizes, part: Part, keep: bool) -> Result<u64, ConfigError> {
     let block = |l: &mut Ledger, level: usize, input: u64, learns: bool| {
         let all = s.maps(input + s.new, level);
         let bottlenecks = if keep { s.layers } else { 1 } * s.maps(s.inner, level);
-        l.bordered(s.inner, s.at(level));
+        l.transformed(s.inner, s.new / s.layers, s.at(level));
         if learns {
             let mask = s.maps(s.new, level);
             // Drawn per layer and put together on the host.
@@ -314,8 +323,10 @@ fn step(s: &Sizes, part: Part, keep: bool) -> Result<u64, ConfigError> {
     if way_up {
         l.free(2 * doubled);
         l.brief(3 * all + 2 * s.maps(s.inner, 0));
-        // Gradients of 3x3x3 weights copy both input and gradient.
-        l.bordered(s.inner + s.new / s.layers, s.at(0));
+        // Gradients of 3x3x3 weights transform both input and gradient, those of the maps the gradient.
+        let growth = s.new / s.layers;
+        l.transformed(s.inner + growth, 0, s.at(0));
+        l.transformed(growth, s.inner, s.at(0));
     }
     Ok(l.bytes())
 }

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 /// Tile shapes of the convolutions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Tiles {
-    /// 3x3x3: voxels of a row, a multiple of 4.
+    /// 3x3x3: positions along y at one of Winograd's points, a multiple of 4; fewer where the axis is shorter.
     pub run: usize,
     /// 3x3x3: most output channels, in vectors of 4.
     pub quads: usize,
@@ -29,16 +29,19 @@ impl Tiles {
     #[must_use]
     pub const fn of(class: Class) -> Self {
         match class {
-            // `lab tune --repeat 9` on llvmpipe (LLVM 15, 256 bits): 92 ms and 70 ms, where 4 x 12 and 16 x 8 took 130 and 83.
+            // 3x3x3: `lab tune --side 32 --repeat 9`, twice, on llvmpipe (LLVM 15, 256 bits) beside other work: 126 and 70 ms, where
+            // 4 x 12 took 179 and 140, and 16 x 8 179 and 59. 16 x 12 took 117 and 51, for twice the sums in registers.
+            // 1x1x1: `lab tune --repeat 9`: 70 ms, where 16 x 8 took 83.
             Class::Software => Self {
                 run: 8,
                 quads: 3,
                 vectors: 4,
                 outs: 12,
             },
-            // `lab tune --side 32` on an H200 (Vulkan): 0.74 ms and 0.54 ms, where 8 x 12 and 16 x 8 took 0.92 and 0.58. Smaller
-            // tiles still, by which one small patch spreads over more of so large a chip, took 0.67 and 0.50; with a batch
-            // they load more than they compute.
+            // 3x3x3: not measured since it multiplies at Winograd's points; 4 x 12 was best of the direct convolution, whose inner
+            // loop is the same, where smaller tiles loaded more than they computed.
+            // 1x1x1: `lab tune --side 32` on an H200 (Vulkan): 0.54 ms, where 16 x 8 took 0.58. Smaller tiles still, by which one small
+            // patch spreads over more of so large a chip, took 0.50; with a batch they load more than they compute.
             Class::Hardware => Self {
                 run: 4,
                 quads: 3,

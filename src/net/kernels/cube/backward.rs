@@ -7,10 +7,12 @@ use cubecl::prelude::*;
 
 /// Rows of voxels that one unit sums up.
 const ROWS: usize = 16;
-/// Input channels that one unit takes together.
-const INS: usize = 2;
-/// Output channels that are loaded together.
+/// Input channels of the transposed convolution that one unit takes together, and voxels that are loaded together.
 const LANES: usize = 4;
+/// 1x1x1: channels of either side that one unit takes together.
+const TILE: usize = 8;
+/// 1x1x1: vectors of voxels that one unit sums up.
+const LENGTH: usize = 128;
 
 #[derive(CubeLaunch, CubeType, Clone, Copy)]
 struct Dims {
@@ -26,98 +28,6 @@ struct Dims {
     /// Groups of input and of output channels.
     ins: usize,
     outs: usize,
-}
-
-/// `[batch, cout, d, h, w]` to `[row, x, outs * LANES]`, channels beyond the last being zero.
-#[cube(launch_unchecked)]
-fn channels_last(y: &[f32], out: &mut [f32], dims: Dims, #[comptime] lanes: usize) {
-    if ABSOLUTE_POS >= dims.units {
-        terminate!();
-    }
-    let width = dims.outs * lanes;
-    let co = ABSOLUTE_POS % width;
-    let rest = ABSOLUTE_POS / width;
-    let x = rest % dims.w;
-    let row = rest / dims.w;
-    let plane = dims.d * dims.h;
-    let mut value = 0.0f32;
-    if co < dims.cout {
-        value = y[((row / plane * dims.cout + co) * plane + row % plane) * dims.w + x];
-    }
-    out[ABSOLUTE_POS] = value;
-}
-
-/// Weight gradient of the 3x3x3 convolution over one chunk of rows: for `ins` input channels, `N` output channels, one tap
-/// along z and y, and the three along x. `part` is `[chunk, cout, cin, 27]`.
-#[cube(launch_unchecked)]
-fn conv3_dw_kernel<N: Size>(
-    x: &[f32],
-    dy: &[Vector<f32, N>],
-    part: &mut [f32],
-    dims: Dims,
-    #[comptime] rows: usize,
-    #[comptime] ins: usize,
-    #[comptime] lanes: usize,
-) {
-    if ABSOLUTE_POS >= dims.units {
-        terminate!();
-    }
-    let zy = ABSOLUTE_POS % 9;
-    let rest = ABSOLUTE_POS / 9;
-    let group = rest % dims.outs;
-    let rest = rest / dims.outs;
-    let first = rest % dims.ins * ins;
-    let chunk = rest / dims.ins;
-    let total = dims.batch * dims.d * dims.h;
-
-    let mut sums = Array::<Vector<f32, N>>::new(ins * 3);
-    for r in 0..rows {
-        let row = chunk * rows + r;
-        let batch = row / (dims.d * dims.h);
-        // Taps reach one voxel back: positions are counted from there.
-        let z = row / dims.h % dims.d + zy / 3;
-        let y = row % dims.h + zy % 3;
-        if row < total && z >= 1 && z <= dims.d && y >= 1 && y <= dims.h {
-            let mut from = Array::<usize>::new(ins);
-            let mut before = Array::<f32>::new(ins);
-            let mut here = Array::<f32>::new(ins);
-            #[unroll]
-            for i in 0..ins {
-                let ci = min(first + i, dims.cin - 1);
-                from[i] = (((batch * dims.cin + ci) * dims.d + z - 1) * dims.h + y - 1) * dims.w;
-                before[i] = 0.0f32;
-                here[i] = x[from[i]];
-            }
-            for px in 0..dims.w {
-                let g = dy[(row * dims.w + px) * dims.outs + group];
-                let last = px + 1 >= dims.w;
-                #[unroll]
-                for i in 0..ins {
-                    let after = select(last, 0.0f32, x[from[i] + select(last, px, px + 1)]);
-                    sums[i * 3] += Vector::new(before[i]) * g;
-                    sums[i * 3 + 1] += Vector::new(here[i]) * g;
-                    sums[i * 3 + 2] += Vector::new(after) * g;
-                    before[i] = here[i];
-                    here[i] = after;
-                }
-            }
-        }
-    }
-    #[unroll]
-    for i in 0..ins {
-        let ci = first + i;
-        #[unroll]
-        for l in 0..lanes {
-            let co = group * lanes + l;
-            if ci < dims.cin && co < dims.cout {
-                let to = ((chunk * dims.cout + co) * dims.cin + ci) * 27 + zy * 3;
-                #[unroll]
-                for dx in 0..3 {
-                    part[to + dx] = sums[i * 3 + dx].extract(l);
-                }
-            }
-        }
-    }
 }
 
 /// Weight gradient of the transposed convolution over one chunk of input rows. `part` is `[chunk, cin, cout, 27]`.
@@ -178,15 +88,17 @@ fn up2_dw_kernel(
     }
 }
 
-/// Weight gradient of the 1x1x1 convolution over one chunk of rows. `part` is `[chunk, cout, cin]`.
+/// Weight gradient of the 1x1x1 convolution over one chunk of `length` vectors of voxels of a sample: `tile` output channels
+/// by `tile` input channels. `part` is `[chunk, cout, cin]`.
 #[cube(launch_unchecked)]
-fn conv1_dw_kernel(
-    x: &[f32],
-    dy: &[f32],
+fn conv1_dw_kernel<N: Size>(
+    x: &[Vector<f32, N>],
+    dy: &[Vector<f32, N>],
     part: &mut [f32],
     dims: Dims,
-    #[comptime] rows: usize,
+    #[comptime] length: usize,
     #[comptime] tile: usize,
+    #[comptime] lanes: usize,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -195,27 +107,34 @@ fn conv1_dw_kernel(
     let rest = ABSOLUTE_POS / dims.outs;
     let ci0 = rest % dims.ins * tile;
     let chunk = rest / dims.ins;
-    let plane = dims.d * dims.h;
+    let volume = dims.d * dims.h * dims.w / lanes;
+    let chunks = dims.chunks / dims.batch;
+    let batch = chunk / chunks;
+    let start = chunk % chunks * length;
+    let end = min(start + length, volume);
 
+    let mut xs = Array::<usize>::new(tile);
+    let mut ys = Array::<usize>::new(tile);
+    #[unroll]
+    for i in 0..tile {
+        xs[i] = (batch * dims.cin + min(ci0 + i, dims.cin - 1)) * volume;
+        ys[i] = (batch * dims.cout + min(co0 + i, dims.cout - 1)) * volume;
+    }
     let mut sums = Array::<f32>::new(tile * tile);
-    for r in 0..rows {
-        let row = chunk * rows + r;
-        if row < dims.batch * plane {
-            let (batch, within) = (row / plane, row % plane);
-            for px in 0..dims.w {
-                let at = within * dims.w + px;
-                let mut column = Array::<f32>::new(tile);
+    for at in start..end {
+        let mut column = Array::<Vector<f32, N>>::new(tile);
+        #[unroll]
+        for i in 0..tile {
+            column[i] = x[xs[i] + at];
+        }
+        #[unroll]
+        for o in 0..tile {
+            let g = dy[ys[o] + at];
+            #[unroll]
+            for i in 0..tile {
                 #[unroll]
-                for i in 0..tile {
-                    column[i] = x[(batch * dims.cin + min(ci0 + i, dims.cin - 1)) * plane * dims.w + at];
-                }
-                #[unroll]
-                for o in 0..tile {
-                    let g = dy[(batch * dims.cout + min(co0 + o, dims.cout - 1)) * plane * dims.w + at];
-                    #[unroll]
-                    for i in 0..tile {
-                        sums[o * tile + i] += column[i] * g;
-                    }
+                for l in 0..lanes {
+                    sums[o * tile + i] += column[i].extract(l) * g.extract(l);
                 }
             }
         }
@@ -298,50 +217,6 @@ impl Sizes {
     }
 }
 
-/// Gradient of the 3x3x3 convolution with respect to its weights `[cout, cin, 3, 3, 3]`.
-pub(super) fn conv3_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
-    let sizes = Sizes::new(x, dy.dims5()[1], INS, LANES);
-    let [d, h, w] = sizes.extent;
-    let client = x.client.clone();
-
-    let units = sizes.batch * d * h * w * sizes.outs * LANES;
-    let last = empty(x, [units]);
-    let (count, dim) = grid(&client, units);
-    // Safety: as above.
-    unsafe {
-        channels_last::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(dy),
-            buffer(&last),
-            sizes.dims(units),
-            LANES,
-        );
-    }
-
-    let part = empty(x, [sizes.chunks, sizes.cout, sizes.cin, 27]);
-    let units = sizes.chunks * sizes.ins * sizes.outs * 9;
-    let (count, dim) = grid(&client, units);
-    // Safety: as above.
-    unsafe {
-        conv3_dw_kernel::launch_unchecked(
-            &client,
-            count,
-            dim,
-            LANES,
-            buffer(x),
-            buffer(&last),
-            buffer(&part),
-            sizes.dims(units),
-            ROWS,
-            INS,
-            LANES,
-        );
-    }
-    sizes.gathered(&part, [sizes.cout, sizes.cin, 3, 3, 3])
-}
-
 /// Gradient of the transposed convolution with respect to its weights `[cin, cout, 3, 3, 3]`.
 pub(super) fn up2_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
     let sizes = Sizes::new(x, dy.dims5()[1], LANES, 1);
@@ -368,23 +243,29 @@ pub(super) fn up2_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
 
 /// Gradient of the 1x1x1 convolution with respect to its weights `[cout, cin]`.
 pub(super) fn conv1_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
-    let sizes = Sizes::new(x, dy.dims5()[1], LANES, LANES);
+    let mut sizes = Sizes::new(x, dy.dims5()[1], TILE, TILE);
+    let volume: usize = sizes.extent.iter().product();
+    // Without taps a sample is one line, of whole vectors but for a few odd sizes.
+    let lanes = if volume.is_multiple_of(LANES) { LANES } else { 1 };
+    sizes.chunks = sizes.batch * (volume / lanes).div_ceil(LENGTH);
     let part = empty(x, [sizes.chunks, sizes.cout, sizes.cin]);
     let units = sizes.chunks * sizes.ins * sizes.outs;
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
-    // Safety: as above.
+    // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
     unsafe {
         conv1_dw_kernel::launch_unchecked(
             &client,
             count,
             dim,
+            lanes,
             buffer(x),
             buffer(dy),
             buffer(&part),
             sizes.dims(units),
-            ROWS,
-            LANES,
+            LENGTH,
+            TILE,
+            lanes,
         );
     }
     sizes.gathered(&part, [sizes.cout, sizes.cin])

@@ -40,7 +40,7 @@ impl Kernels for CubeBackend {
     }
 
     fn conv3_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
-        backward::conv3_dw(&into_contiguous(x), &into_contiguous(dy))
+        conv3::conv3_dw(&into_contiguous(x), &into_contiguous(dy))
     }
 
     fn up2_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -226,7 +226,7 @@ mod tests {
             (ours.try_to_vec().unwrap(), expected.try_to_vec().unwrap());
         let scale = expected.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
         for (i, (a, b)) in ours.iter().zip(&expected).enumerate() {
-            // f32 sums of up to a few thousand products, in another order.
+            // f32 sums of up to a few thousand products, in another order; at the points of Winograd's tiles a few bits fewer are left.
             assert!(
                 (a - b).abs() <= 1e-5 * scale,
                 "{what}: element {i} is {a}, not {b}"
@@ -340,7 +340,7 @@ mod tests {
             tiles.set();
             let tensor = |shape: [usize; 5], s, on: &Device| Tensor::<5>::from_data(values(shape, s), on);
             agree(&format!("conv3 by {tiles:?}"), |on| {
-                kernels::conv3(tensor([1, 5, 3, 4, 19], 1, on), tensor([14, 5, 3, 3, 3], 2, on))
+                kernels::conv3(tensor([1, 5, 3, 19, 6], 1, on), tensor([14, 5, 3, 3, 3], 2, on))
             });
             agree(&format!("conv1 by {tiles:?}"), |on| {
                 let w = Tensor::<2>::from_data(values([14, 5], 3), on);

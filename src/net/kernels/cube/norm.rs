@@ -12,6 +12,8 @@ use cubecl::prelude::*;
 
 /// Voxels that one unit sums up.
 const CHUNK: usize = 256;
+/// Voxels that one unit normalises, so that what is the same for a channel is loaded once for them.
+const SPAN: usize = 8;
 
 #[derive(CubeLaunch, CubeType, Clone, Copy)]
 struct Dims {
@@ -40,21 +42,27 @@ fn norm_relu_kernel<E: Float>(
     step: usize,
     at: usize,
     room: usize,
+    #[comptime] span: usize,
     #[define(E)] _stored: ElemType,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
-    let line = ABSOLUTE_POS / dims.voxels;
-    let (sample, c, voxel) = (
-        line / dims.channels,
-        line % dims.channels,
-        ABSOLUTE_POS % dims.voxels,
-    );
-    let value = f32::cast_from(x[(sample * dims.total + dims.from + c) * dims.voxels + voxel]);
+    // Neighbouring units take neighbouring voxels.
+    let stride = dims.voxels.div_ceil(span);
+    let line = ABSOLUTE_POS / stride;
+    let (sample, c) = (line / dims.channels, line % dims.channels);
+    let from = (sample * dims.total + dims.from + c) * dims.voxels;
+    let to = (sample * room + at + c) * dims.voxels;
     let own = fold + sample * step + c;
-    let value = max(value * folded[own] + folded[dims.columns + own], 0.0f32);
-    y[(sample * room + at + c) * dims.voxels + voxel] = E::cast_from(value);
+    let (scale, shift) = (folded[own], folded[dims.columns + own]);
+    for i in 0..span {
+        let voxel = ABSOLUTE_POS % stride + i * stride;
+        if voxel < dims.voxels {
+            let value = f32::cast_from(x[from + voxel]);
+            y[to + voxel] = E::cast_from(max(value * scale + shift, 0.0f32));
+        }
+    }
 }
 
 /// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a column.
@@ -282,7 +290,7 @@ pub(super) fn norm_relu_into(
     at: usize,
 ) {
     let window = Window::new(x, from, channels, folds.columns);
-    let units = window.batch * channels * window.voxels;
+    let units = window.batch * channels * window.voxels.div_ceil(SPAN);
     let client = x.client.clone();
     let (count, dim) = grid(&client, units);
     // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
@@ -299,6 +307,7 @@ pub(super) fn norm_relu_into(
             folds.step,
             at,
             y.dims5()[1],
+            SPAN,
             stored(x),
         );
     }

@@ -1,7 +1,7 @@
 //! The gradients of normalisation and ReLU on CubeCL devices.
 
 use super::super::launch::{Shaped, buffer, empty, grid};
-use super::{CHUNK, Dims, Window, count_of, summed};
+use super::{CHUNK, Dims, SPAN, Window, count_of, summed};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -92,25 +92,42 @@ fn dx_kernel(
     dims: Dims,
     #[comptime] frozen: bool,
     #[comptime] add: bool,
+    #[comptime] span: usize,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
     let n = dims.channels;
-    let line = ABSOLUTE_POS / dims.voxels;
-    let c = line % n;
-    let at = (line / n * dims.total + c) * dims.voxels + ABSOLUTE_POS % dims.voxels;
+    // Neighbouring units take neighbouring voxels.
+    let stride = dims.voxels.div_ceil(span);
+    let line = ABSOLUTE_POS / stride;
+    let from = (line / n * dims.total + line % n) * dims.voxels;
     let (own, columns) = (line % dims.columns, dims.columns);
-    let (v, scale) = (x[at], folded[own]);
-    let mut g = passed(v, dy[ABSOLUTE_POS], scale, folded[columns + own]);
+    let (scale, shift) = (folded[own], folded[columns + own]);
+    let mut mean = 0.0f32;
+    let mut rstd = 0.0f32;
+    let mut s0 = 0.0f32;
+    let mut s1 = 0.0f32;
     if !frozen {
-        let centred = (v - rows[own]) * rows[columns + own];
-        g -= (totals[own] + centred * totals[columns + own]) / count_of(&dims);
+        mean = rows[own];
+        rstd = rows[columns + own];
+        s0 = totals[own] / count_of(&dims);
+        s1 = totals[columns + own] / count_of(&dims);
     }
-    if add {
-        dx[at] += g * scale;
-    } else {
-        dx[at] = g * scale;
+    for i in 0..span {
+        let voxel = ABSOLUTE_POS % stride + i * stride;
+        if voxel < dims.voxels {
+            let v = x[from + voxel];
+            let mut g = passed(v, dy[line * dims.voxels + voxel], scale, shift);
+            if !frozen {
+                g -= s0 + (v - mean) * rstd * s1;
+            }
+            if add {
+                dx[from + voxel] += g * scale;
+            } else {
+                dx[from + voxel] = g * scale;
+            }
+        }
     }
 }
 
@@ -173,7 +190,7 @@ pub(in super::super) fn backward(
             window.dims(channels),
         );
     }
-    let units = window.batch * channels * window.voxels;
+    let units = window.batch * channels * window.voxels.div_ceil(SPAN);
     let (count, dim) = grid(&client, units);
     // Safety: as above.
     unsafe {
@@ -190,6 +207,7 @@ pub(in super::super) fn backward(
             window.dims(units),
             frozen,
             add,
+            SPAN,
         );
     }
     params
