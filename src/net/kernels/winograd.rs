@@ -67,15 +67,14 @@ mod tests {
             let mut w = [0.0; 3];
             w[tap] = 1.0;
             let w = taps(w);
-            for voxel in 0..POINTS {
-                for (out, row) in A_T.iter().enumerate() {
-                    let sum: f32 = (0..POINTS).map(|p| row[p] * w[p] * B_T[p][voxel]).sum();
-                    let want = if voxel == out + tap { 1.0 } else { 0.0 };
-                    assert!(
-                        (sum - want).abs() < 1e-6,
-                        "tap {tap}, voxel {voxel}, output {out}: {sum}"
-                    );
-                }
+            let pairs = (0..POINTS).flat_map(|voxel| (0..TILE).map(move |out| (voxel, out)));
+            for (voxel, out) in pairs {
+                let sum: f32 = (0..POINTS).map(|p| A_T[out][p] * w[p] * B_T[p][voxel]).sum();
+                let want = if voxel == out + tap { 1.0 } else { 0.0 };
+                assert!(
+                    (sum - want).abs() < 1e-6,
+                    "tap {tap}, voxel {voxel}, output {out}: {sum}"
+                );
             }
         }
     }

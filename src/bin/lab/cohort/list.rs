@@ -64,6 +64,42 @@ struct NoGroup {
     only: Vec<String>,
 }
 
+/// A file that is read later is not there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} of {cases:?} is missing ({count} missing in all): `lab synthetic --maps MAPS --count 4 --out runs/synthetic` makes \
+     synthetic heads, and `--data` names the folder of the others",
+    file.display()
+)]
+pub(crate) struct Missing {
+    file: PathBuf,
+    cases: String,
+    count: usize,
+}
+
+/// That all images and masks of the groups are there: nobody shall learn of one that is not after hours of training.
+pub(crate) fn check(groups: &[Group], data: &Path) -> Result<(), Missing> {
+    let mut missing = groups.iter().flat_map(|group| {
+        let root = group.root.as_deref().unwrap_or(data);
+        group.cases.iter().flat_map(move |case| {
+            let masks = case.references.iter().map(|reference| &reference.mask);
+            let files = [&case.flair].into_iter().chain(&case.t1).chain(masks);
+            files
+                .map(move |file| root.join(file))
+                .filter(|file| !file.is_file())
+                .map(|file| (file, group.heading.clone()))
+        })
+    });
+    let Some((file, cases)) = missing.next() else {
+        return Ok(());
+    };
+    Err(Missing {
+        file,
+        cases,
+        count: 1 + missing.count(),
+    })
+}
+
 /// The groups whose heading contains one of `only`, or all if `only` is empty.
 pub(crate) fn read_groups(path: &Path, only: &[String]) -> Result<Vec<Group>, Box<dyn std::error::Error>> {
     let mut groups: Vec<Group> = serde_json::from_slice(&read(path)?).map_err(at(path))?;
@@ -79,6 +115,25 @@ pub(crate) fn read_groups(path: &Path, only: &[String]) -> Result<Vec<Group>, Bo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_file_is_named_before_anything_is_done() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let group = |mask: &str| -> Group {
+            serde_json::from_value(serde_json::json!({
+                "heading": "some cases", "model": "m",
+                "cases": [{"name": "a", "flair": "Cargo.toml", "t1": null, "references": [{"rater": "1", "mask": mask}]}],
+            }))
+            .unwrap()
+        };
+        assert!(check(&[group("README.md")], here).is_ok());
+        let groups = [group("README.md"), group("no mask"), group("none either")];
+        let error = check(&groups, here).unwrap_err().to_string();
+        assert!(
+            error.contains("no mask") && error.contains("2 missing"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn the_project_s_cohort_is_read_and_picked_from() {

@@ -75,6 +75,8 @@ struct Ablation {
 pub(crate) fn run(args: &Args) -> Outcome {
     let plan: Plan = serde_json::from_slice(&read(&args.plan)?).map_err(at(&args.plan))?;
     let beside = |file: &Path| args.plan.with_file_name(file);
+    let groups = cohort::list::read_groups(&beside(&plan.cohort), &[])?;
+    cohort::list::check(&groups, &args.data)?;
     // What is wanted is trained, and what that needs.
     for name in plan.wanted()? {
         train(args, &plan, &name)?;
@@ -89,7 +91,6 @@ pub(crate) fn run(args: &Args) -> Outcome {
         no_ablation: false,
         out: args.runs.join("evidence"),
     };
-    let groups = cohort::list::read_groups(&cohort.cohort, &[])?;
     let evidence = cohort::score_all(&cohort, &groups)?;
     let ablation = ablation::all(&ablation::Args {
         plan: beside(&plan.ablation.plan),

@@ -158,16 +158,17 @@ fn raise(
     cout: usize,
     y: Output<'_>,
 ) {
+    let Output {
+        values,
+        channels,
+        from,
+    } = y;
     let cin = x.count;
     let voxels: usize = small.iter().product();
     assert_eq!(x.voxels(), voxels, "up2: channels of {small:?}");
     assert_eq!(w.len(), cin * cout * 27, "up2: {} weights", w.len());
-    assert_eq!(y.values.len(), x.batch * y.channels * 8 * voxels, "up2: output");
-    assert!(
-        y.from + cout <= y.channels,
-        "up2: {cout} channels from {}",
-        y.from
-    );
+    assert_eq!(values.len(), x.batch * channels * 8 * voxels, "up2: output");
+    assert!(from + cout <= channels, "up2: {cout} channels from {from}");
     if voxels == 0 {
         return;
     }
@@ -199,7 +200,7 @@ fn raise(
         }
     });
     let chunk = chunk_of(&grid, width);
-    let out = Shared::new(y.values);
+    let out = Shared::new(values);
     for sample in 0..x.batch {
         long_scratch(cin * grid.line, |lines| {
             fill(&grid, small, x, sample, lines);
@@ -212,7 +213,7 @@ fn raise(
                 bias,
                 chunk,
                 y: out,
-                to: (sample * y.channels + y.from) * 8 * voxels,
+                to: (sample * channels + from) * 8 * voxels,
             };
             super::for_each(grid.span.div_ceil(chunk), |index| {
                 scratch(2 * cout * chunk, |room| {
