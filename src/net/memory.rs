@@ -5,11 +5,14 @@
 //! `tests/net_memory.rs` compares the answers with what is really allocated on the CPU.
 
 use super::config::{ConfigError, NetConfig};
-use super::kernels::winograd::{POINTS, TILE};
 use super::part::Part;
 
 /// Bytes of a value.
 const VALUE: u64 = 4;
+
+/// Values that a 3x3x3 convolution makes of a tile of so many voxels (`kernels/winograd.rs`, which the page lacks).
+const POINTS: u64 = 6;
+const TILE: u64 = 4;
 
 /// What is allocated, and the most that ever was.
 #[derive(Default)]
@@ -18,9 +21,10 @@ struct Ledger {
     peak: u64,
     /// The most that was allocated in one piece.
     largest: u64,
-    /// The most that a convolution transforms: its input in a border of zeros and, on a GPU, the sums at Winograd's points of
-    /// which its output is made. The CPU keeps it, a GPU's pool too.
+    /// The most that a convolution makes of its input, in a border of zeros. The CPU keeps it, a GPU's pool too.
     points: u64,
+    /// The same with the sums at Winograd's points, of which a GPU makes the output.
+    with_sums: u64,
     /// The most of that in one piece.
     piece: u64,
 }
@@ -46,12 +50,13 @@ impl Ledger {
     /// What a 3x3x3 convolution makes of its input, and the sums of which a GPU makes its output: six values for each tile of
     /// four voxels (`kernels/winograd.rs`).
     fn transformed(&mut self, input: u64, output: u64, side: u64) {
-        let points = POINTS as u64 * side.div_ceil(TILE as u64);
-        // Rows are padded to whole runs of 8, and by 4, on a GPU; the CPU takes less, and no sums.
+        let points = POINTS * side.div_ceil(TILE);
+        // Rows are padded to whole runs of 8, and by 4, on a GPU; the CPU takes less.
         let pitch = side.div_ceil(8) * 8 + 4;
         let border = input * points * (side + 2) * pitch;
         let sums = output.next_multiple_of(4) * points * side.pow(2);
-        self.points = self.points.max(border + sums);
+        self.points = self.points.max(border);
+        self.with_sums = self.with_sums.max(border + sums);
         self.piece = self.piece.max(border).max(sums);
     }
 
@@ -141,7 +146,7 @@ pub fn batch(
     for batch in (2..=most).rev() {
         let l = pass(&Sizes::new(config, side, batch)?);
         // The CPU transforms one sample at a time, a GPU all.
-        let [points, piece] = [l.points, l.piece].map(|one| one * batch as u64);
+        let [points, piece] = [l.with_sums, l.piece].map(|one| one * batch as u64);
         if (l.peak + points) * VALUE <= bytes && l.largest.max(piece) * VALUE <= binding {
             return Ok(batch);
         }
@@ -334,6 +339,13 @@ fn step(s: &Sizes, part: Part, keep: bool) -> Result<u64, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "net")]
+    #[test]
+    fn tiles_are_those_of_the_kernels() {
+        use crate::net::kernels::winograd;
+        assert_eq!([winograd::POINTS as u64, winograd::TILE as u64], [POINTS, TILE]);
+    }
 
     #[test]
     fn keeping_costs_more_and_everything_grows_with_the_patch() {
