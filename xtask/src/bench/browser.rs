@@ -14,8 +14,15 @@ use crate::programs::{self, Built, PROGRAMS, STOCK};
 use crate::shell::say;
 use crate::system::{self, short_hash};
 
+/// What it is called in tables.
+const ORT_NAME: &str = "onnxruntime-web";
+
 /// Largest difference of a probability between two programs that run the same network.
 const AGREEMENT: f64 = 1e-4;
+
+/// The same for onnxruntime-web, whose `InstanceNormalization` sums in f32: on the shipped network's patch it is 2.9e-4 from ours, while
+/// ours and PyTorch's are within 1e-5 of PyTorch's in f64. Another graph would be off by a hundred times that.
+const AGREEMENT_ORT: f64 = 1e-3;
 const PAGE: &str = "<!doctype html><title>bench</title><link rel=\"icon\" href=\"data:,\">\
                     <script type=\"module\" src=\"contest.js\"></script>";
 /// The contestant that measures the adapter.
@@ -152,7 +159,11 @@ impl<'a> Site<'a> {
                 PEAK => 0.0,
                 _ => result["difference"].as_f64().unwrap_or(f64::NAN),
             };
-            if difference.is_nan() || difference > AGREEMENT {
+            let allowed = match name {
+                ORT_NAME => AGREEMENT_ORT,
+                _ => AGREEMENT,
+            };
+            if difference.is_nan() || difference > allowed {
                 bail!("{name}: probabilities differ from ours by {difference}");
             }
             worst = worst.max(difference);
@@ -201,7 +212,7 @@ fn stock(program: &str, repeat: usize) -> Value {
 fn ort(form: &str, provider: &str, threads: usize, repeat: usize) -> Value {
     let build = format!("ort.{provider}.min.mjs");
     let onnx = format!("shipped/{form}.onnx");
-    json!({ "name": "onnxruntime-web", "build": build, "provider": provider, "threads": threads, "onnx": onnx,
+    json!({ "name": ORT_NAME, "build": build, "provider": provider, "threads": threads, "onnx": onnx,
             "repeat": repeat })
 }
 
