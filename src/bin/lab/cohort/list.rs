@@ -14,7 +14,7 @@ pub(crate) struct Group {
     pub(crate) model: PathBuf,
     /// Folder that its files are relative to, if not that of all others; itself relative to the current one.
     #[serde(default)]
-    pub(super) root: Option<PathBuf>,
+    root: Option<PathBuf>,
     /// Its cases are run in four orientations (four times the work).
     #[serde(default)]
     pub(super) rotations: bool,
@@ -35,6 +35,13 @@ pub(crate) struct Group {
     #[serde(default)]
     pub(super) ablation: bool,
     pub(super) cases: Vec<Case>,
+}
+
+impl Group {
+    /// The folder that its files are relative to, `data` being that of all others.
+    pub(super) fn folder<'a>(&'a self, data: &'a Path) -> &'a Path {
+        self.root.as_deref().unwrap_or(data)
+    }
 }
 
 /// One scan and what is right.
@@ -80,7 +87,7 @@ pub(crate) struct Missing {
 /// That all images and masks of the groups are there: nobody shall learn of one that is not after hours of training.
 pub(crate) fn check(groups: &[Group], data: &Path) -> Result<(), Missing> {
     let mut missing = groups.iter().flat_map(|group| {
-        let root = group.root.as_deref().unwrap_or(data);
+        let root = group.folder(data);
         group.cases.iter().flat_map(move |case| {
             let masks = case.references.iter().map(|reference| &reference.mask);
             let files = [&case.flair].into_iter().chain(&case.t1).chain(masks);

@@ -64,7 +64,7 @@ pub(crate) fn score_all<'a>(
     std::fs::create_dir_all(&folder).map_err(crate::native::at(&folder))?;
     let mut evidence = Evidence::default();
     for group in groups {
-        let data = group.root.as_ref().unwrap_or(&args.data);
+        let data = group.folder(&args.data);
         let runner = Runner::open(&args.models.join(&group.model), args.device, &args.out)?;
         let ablation = group.ablation && !args.no_ablation;
         let settings = Settings {

@@ -6,7 +6,7 @@
 use super::norm::Maps;
 use super::shared::{Shared, scratch};
 use super::simd::{Lanes, Level, Work, at_level};
-use super::stream::{Stream, VECTORS, blocks, shape_of};
+use super::stream::{Stream, VECTORS, blocks, packed, shape_of};
 
 /// Register blocks side by side in a chunk: a block's weights are used as often before the next ones are fetched.
 const TILES: usize = 4;
@@ -18,20 +18,6 @@ pub(crate) enum Matrix {
     Forward,
     /// Transposed: the product that carries the output's gradient to the input.
     Transposed,
-}
-
-/// Weights in the order the kernel reads them: per block `[input channel][output channel of the block]`.
-fn pack(w: &[f32], cin: usize, cout: usize, blocks: &[(usize, usize)], how: Matrix) -> Vec<f32> {
-    let mut packed = Vec::with_capacity(w.len());
-    for &(at, size) in blocks {
-        for i in 0..cin {
-            packed.extend((at..at + size).map(|o| match how {
-                Matrix::Forward => w[o * cin + i],
-                Matrix::Transposed => w[i * cout + o],
-            }));
-        }
-    }
-    packed
 }
 
 struct Job<'a> {
@@ -105,7 +91,10 @@ fn run(
     }
     let (width, sizes) = shape_of(level);
     let blocks = blocks(cout, sizes);
-    let weights = pack(w, x.count, cout, &blocks, how);
+    let weights = packed(&blocks, x.count, |i, o| match how {
+        Matrix::Forward => w[o * x.count + i],
+        Matrix::Transposed => w[i * cout + o],
+    });
     let width = TILES * width;
     let offsets: Vec<isize> = (0..x.count).map(|c| (c * width) as isize).collect();
     let chunks = voxels.div_ceil(width);

@@ -7,16 +7,10 @@
 use super::grid::Extent;
 use super::norm::Maps;
 use super::points::{Lines, Side, output};
-use super::shared::{Shared, long_scratch, scratch};
-use super::simd::{Lanes, Level, Work, at_level};
-use super::stream::{Stream, VECTORS, blocks, shape_of};
+use super::shared::{Shared, long_scratch};
+use super::simd::{Lanes, Level, Work};
+use super::stream::{Chunks, Stream, blocks, shape_of};
 use crate::net::kernels::winograd::{self, POINTS, TILE};
-
-/// Most register blocks side by side that one job takes: a point's weights are used as often before the next ones are fetched.
-const BLOCKS: usize = 4;
-
-/// Jobs below which blocks are shared out one by one.
-const JOBS: usize = 16;
 
 /// How the weights of the forward pass are read.
 #[derive(Clone, Copy, PartialEq)]
@@ -92,18 +86,10 @@ struct Job<'a> {
     cout: usize,
     /// What is summed at each point.
     points: [Stream<'a>; POINTS],
-    /// Register blocks of a chunk.
-    side_by_side: usize,
+    chunks: Chunks,
     y: Shared<'a>,
     /// Where the sample's first channel lies in `y`.
     to: usize,
-}
-
-impl Job<'_> {
-    /// Room that a chunk of `row` positions takes.
-    fn room(&self, row: usize) -> usize {
-        (POINTS * self.cout + TILE) * row
-    }
 }
 
 impl Work<f32> for Job<'_> {
@@ -114,13 +100,10 @@ impl Work<f32> for Job<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(&self, index: usize, room: &mut [f32]) {
         let grid = &self.lines.grid;
-        let width = VECTORS * S::N;
-        let first = index * self.side_by_side * width;
-        let count = (grid.span - first).min(self.side_by_side * width);
-        let row = count.div_ceil(width) * width;
+        let (first, count, row) = self.chunks.part::<S>(index);
         // The last read of the last chunk stays inside the slack.
         debug_assert!(2 * grid.first + first + row <= grid.line);
-        let (sums, voxels) = room[..self.room(row)].split_at_mut(POINTS * self.cout * row);
+        let (sums, voxels) = room[..(POINTS * self.cout + TILE) * row].split_at_mut(POINTS * self.cout * row);
         for (p, (point, sums)) in self
             .points
             .iter()
@@ -183,8 +166,7 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
     let blocks = blocks(cout, sizes);
     let weights = pack(w, cin, cout, &blocks, how);
     let point = cin * cout * 9;
-    let side_by_side = (lines.grid.span.div_ceil(width) / JOBS).clamp(1, BLOCKS);
-    let chunk = side_by_side * width;
+    let chunks = Chunks::new(lines.grid.span, width);
     let offsets: Vec<isize> = (0..cin)
         .flat_map(|i| lines.taps().map(|tap| (i * lines.channel) as isize + tap))
         .collect();
@@ -202,16 +184,12 @@ fn run(level: Level, x: Input<'_>, w: &[f32], cout: usize, how: Weights, y: Outp
                 x: room,
                 cout,
                 points,
-                side_by_side,
+                chunks,
                 y: out,
                 to: (sample * channels + from) * voxels,
             };
-            super::for_each(lines.grid.span.div_ceil(chunk), |index| {
-                scratch(job.room(chunk), |room| {
-                    // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
-                    unsafe { at_level(level, &job, index, room) };
-                });
-            });
+            // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
+            unsafe { chunks.run(level, POINTS * cout + TILE, &job) };
         });
     }
 }

@@ -154,9 +154,7 @@ pub(crate) fn bias_relu(y: &mut [f32], bias: &[f32], voxels: usize) {
     for_each_chunk(y, voxels, |line, y| {
         let bias = bias[line % bias.len()];
         for y in y {
-            let v = *y + bias;
-            // Not `max`: that would turn NaN into 0 and hide it.
-            *y = if v < 0.0 { 0.0 } else { v };
+            *y = relu(*y + bias);
         }
     });
 }
@@ -173,6 +171,12 @@ pub(crate) fn norm_relu(x: Maps<'_>, folded: &[f32], y: &mut [f32]) {
     });
 }
 
+/// `max(0, v)`, but NaN stays: 0 would hide it.
+#[inline(always)]
+pub(super) fn relu(v: f32) -> f32 {
+    if v < 0.0 { 0.0 } else { v }
+}
+
 /// Copies voxels of a channel, `max(0, x * scale + shift)` if asked.
 #[inline(always)]
 pub(super) fn load(x: &[f32], folded: Option<(f32, f32)>, y: &mut [f32]) {
@@ -181,9 +185,7 @@ pub(super) fn load(x: &[f32], folded: Option<(f32, f32)>, y: &mut [f32]) {
         return;
     };
     for (y, x) in y.iter_mut().zip(x) {
-        let v = x * a + b;
-        // Not `max`: that would turn NaN into 0 and hide it.
-        *y = if v < 0.0 { 0.0 } else { v };
+        *y = relu(x * a + b);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sums of shifted lines: what every convolution here comes down to.
 
-use super::simd::{Lanes, Level};
+use super::shared::scratch;
+use super::simd::{Lanes, Level, Work, at_level};
 
 /// Vectors of positions in a register block.
 pub(super) const VECTORS: usize = 2;
@@ -29,6 +30,65 @@ pub(super) fn blocks(channels: usize, sizes: &[usize]) -> Vec<(usize, usize)> {
         at += size;
     }
     out
+}
+
+/// Weights in the order a [`Stream`] reads them, the weight of each of so many terms for each output channel being given.
+pub(super) fn packed(
+    blocks: &[(usize, usize)],
+    terms: usize,
+    weight: impl Fn(usize, usize) -> f32,
+) -> Vec<f32> {
+    let mut weights = Vec::new();
+    for &(o, size) in blocks {
+        for term in 0..terms {
+            weights.extend((o..o + size).map(|o| weight(term, o)));
+        }
+    }
+    weights
+}
+
+/// Most register blocks side by side in a chunk: a block's weights are used as often before the next ones are fetched.
+const BLOCKS: usize = 4;
+
+/// Chunks below which register blocks are shared out one by one.
+const CHUNKS: usize = 16;
+
+/// A line's positions, shared out in chunks of whole register blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Chunks {
+    span: usize,
+    /// Positions of a chunk.
+    size: usize,
+}
+
+impl Chunks {
+    /// `width` is what a register block holds.
+    pub(super) fn new(span: usize, width: usize) -> Self {
+        Self {
+            span,
+            size: (span.div_ceil(width) / CHUNKS).clamp(1, BLOCKS) * width,
+        }
+    }
+
+    /// First position of a chunk, positions, and these rounded up to whole register blocks.
+    pub(super) fn part<S: Lanes>(self, index: usize) -> (usize, usize, usize) {
+        let first = index * self.size;
+        let count = self.size.min(self.span - first);
+        (first, count, count.next_multiple_of(VECTORS * S::N))
+    }
+
+    /// Does the work of every chunk, with room for `each` values a position.
+    ///
+    /// # Safety
+    /// `level` must be one of this processor's; the rest is the work's own contract.
+    pub(super) unsafe fn run(self, level: Level, each: usize, work: &(impl Work<f32> + Sync)) {
+        super::for_each(self.span.div_ceil(self.size), |index| {
+            scratch(each * self.size, |room| {
+                // SAFETY: the caller's contract.
+                unsafe { at_level(level, work, index, room) };
+            });
+        });
+    }
 }
 
 /// A sum of shifted lines for each output channel.

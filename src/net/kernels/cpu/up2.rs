@@ -7,16 +7,10 @@
 use super::conv3::Output;
 use super::dots::{self, SEGMENT, Triple};
 use super::grid::{Extent, Grid};
-use super::norm::Maps;
-use super::shared::{Shared, long_scratch, scratch};
+use super::norm::{Maps, relu};
+use super::shared::{Shared, long_scratch};
 use super::simd::{Lanes, Level, Work, at_level};
-use super::stream::{Stream, VECTORS, blocks, shape_of};
-
-/// Most register blocks side by side that one job takes.
-const BLOCKS: usize = 4;
-
-/// Jobs below which blocks are shared out one by one.
-const JOBS: usize = 16;
+use super::stream::{Chunks, Stream, blocks, packed, shape_of};
 
 /// Taps of an axis that an output of this parity hears, each with how far back its input lies.
 const HEARD: [&[(usize, usize)]; 2] = [&[(0, 0), (2, 1)], &[(1, 0)]];
@@ -63,24 +57,8 @@ fn fill_parities(grid: &Grid, small: Extent, maps: Maps<'_>, sample: usize, line
 /// A value that is summed: its channel, the tap it is weighted by, and where it lies.
 type Term = (usize, usize, isize);
 
-/// Offsets and weights of a sum, the weight of a term for each output channel being given.
-fn packed(
-    terms: &[Term],
-    blocks: &[(usize, usize)],
-    weight: impl Fn(&Term, usize) -> f32,
-) -> (Vec<isize>, Vec<f32>) {
-    let mut weights = Vec::new();
-    for &(o, size) in blocks {
-        for term in terms {
-            weights.extend((o..o + size).map(|o| weight(term, o)));
-        }
-    }
-    (terms.iter().map(|(.., offset)| *offset).collect(), weights)
-}
-
-/// Positions of a chunk, a multiple of `width`.
-fn chunk_of(grid: &Grid, width: usize) -> usize {
-    (grid.span.div_ceil(width) / JOBS).clamp(1, BLOCKS) * width
+fn offsets_of(terms: &[Term]) -> Vec<isize> {
+    terms.iter().map(|(.., offset)| *offset).collect()
 }
 
 /// The eight outputs of chunks of inputs, of all channels of one sample.
@@ -93,7 +71,7 @@ struct Raise<'a> {
     parities: [Stream<'a>; 8],
     /// Added before a ReLU, if given.
     bias: Option<&'a [f32]>,
-    chunk: usize,
+    chunks: Chunks,
     y: Shared<'a>,
     /// Where the sample's first channel lies in `y`.
     to: usize,
@@ -106,10 +84,7 @@ impl Work<f32> for Raise<'_> {
     /// Nobody else may write these outputs.
     #[inline(always)]
     unsafe fn run<S: Lanes>(&self, index: usize, room: &mut [f32]) {
-        let first = index * self.chunk;
-        let count = self.chunk.min(self.grid.span - first);
-        let width = VECTORS * S::N;
-        let row = count.div_ceil(width) * width;
+        let (first, count, row) = self.chunks.part::<S>(index);
         let x = self.x[self.grid.first + first..].as_ptr();
         let [d, h, w] = self.small;
         let (even, odd) = room[..2 * self.cout * row].split_at_mut(self.cout * row);
@@ -133,9 +108,7 @@ impl Work<f32> for Raise<'_> {
                     }
                     if let Some(bias) = bias {
                         for value in to {
-                            let v = *value + bias;
-                            // Not `max`: that would turn NaN into 0 and hide it.
-                            *value = if v < 0.0 { 0.0 } else { v };
+                            *value = relu(*value + bias);
                         }
                     }
                 }
@@ -189,7 +162,11 @@ fn raise(
                 }
             }
         }
-        packed(&terms, &blocks, |(c, tap, _), o| w[(c * cout + o) * 27 + tap])
+        let weights = packed(&blocks, terms.len(), |t, o| {
+            let (c, tap, _) = terms[t];
+            w[(c * cout + o) * 27 + tap]
+        });
+        (offsets_of(&terms), weights)
     });
     let parities = std::array::from_fn(|parity| {
         let (offsets, weights) = &sums[parity];
@@ -199,7 +176,7 @@ fn raise(
             blocks: &blocks,
         }
     });
-    let chunk = chunk_of(&grid, width);
+    let chunks = Chunks::new(grid.span, width);
     let out = Shared::new(values);
     for sample in 0..x.batch {
         long_scratch(cin * grid.line, |lines| {
@@ -211,16 +188,12 @@ fn raise(
                 cout,
                 parities,
                 bias,
-                chunk,
+                chunks,
                 y: out,
                 to: (sample * channels + from) * 8 * voxels,
             };
-            super::for_each(grid.span.div_ceil(chunk), |index| {
-                scratch(2 * cout * chunk, |room| {
-                    // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
-                    unsafe { at_level(level, &job, index, room) };
-                });
-            });
+            // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
+            unsafe { chunks.run(level, 2 * cout, &job) };
         });
     }
 }
@@ -232,7 +205,7 @@ struct Lower<'a> {
     dy: &'a [f32],
     cin: usize,
     sum: Stream<'a>,
-    chunk: usize,
+    chunks: Chunks,
     dx: Shared<'a>,
     /// Where the sample's first channel lies in `dx`.
     to: usize,
@@ -243,10 +216,7 @@ impl Work<f32> for Lower<'_> {
     /// Nobody else may write these gradients.
     #[inline(always)]
     unsafe fn run<S: Lanes>(&self, index: usize, room: &mut [f32]) {
-        let first = index * self.chunk;
-        let count = self.chunk.min(self.grid.span - first);
-        let width = VECTORS * S::N;
-        let row = count.div_ceil(width) * width;
+        let (first, count, row) = self.chunks.part::<S>(index);
         let dy = self.dy[self.grid.first + first..].as_ptr();
         // SAFETY: lines carry slack after the last position.
         unsafe { self.sum.sums::<S>(dy, row, room) };
@@ -287,8 +257,12 @@ fn lower(level: Level, dy: Maps<'_>, small: Extent, w: &[f32], cin: usize, dx: &
             terms.push((o, tap, (line * grid.line + ahead) as isize));
         }
     }
-    let (offsets, weights) = packed(&terms, &blocks, |(o, tap, _), i| w[(i * cout + o) * 27 + tap]);
-    let chunk = chunk_of(&grid, width);
+    let weights = packed(&blocks, terms.len(), |t, i| {
+        let (o, tap, _) = terms[t];
+        w[(i * cout + o) * 27 + tap]
+    });
+    let offsets = offsets_of(&terms);
+    let chunks = Chunks::new(grid.span, width);
     let out = Shared::new(dx);
     for sample in 0..dy.batch {
         long_scratch(8 * cout * grid.line, |lines| {
@@ -303,16 +277,12 @@ fn lower(level: Level, dy: Maps<'_>, small: Extent, w: &[f32], cin: usize, dx: &
                     weights: &weights,
                     blocks: &blocks,
                 },
-                chunk,
+                chunks,
                 dx: out,
                 to: sample * cin * voxels,
             };
-            super::for_each(grid.span.div_ceil(chunk), |index| {
-                scratch(cin * chunk, |room| {
-                    // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
-                    unsafe { at_level(level, &job, index, room) };
-                });
-            });
+            // SAFETY: `level` was detected on this processor (or is the base); chunks do not overlap.
+            unsafe { chunks.run(level, cin, &job) };
         });
     }
 }
