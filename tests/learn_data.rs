@@ -371,9 +371,12 @@ fn clinical_scans_lie_on_the_materials_grid_and_most_of_them_is_known() {
         );
         let unknown = count(&|i| scan.unknown[i]) / brain;
         let marked = count(&|i| scan.lesions[i]) / 1000.0;
+        let lining = [&scan.lesions, &scan.unknown].map(|of| count(&|i| scan.lining[i] && of[i]) / 1000.0);
         println!(
-            "{number}: {marked:.1} mL surely lesion, {:.1} % unknown",
-            100.0 * unknown
+            "{number}: {marked:.1} mL surely lesion, {:.1} % unknown, of them lining {:.1} and {:.1} mL",
+            100.0 * unknown,
+            lining[0],
+            lining[1]
         );
         // As much as the 29 patients' masks hold: 0.3 to 52 mL.
         assert!((0.3..60.0).contains(&marked), "{number}: {marked} mL");

@@ -40,6 +40,11 @@ const BODY: [f32; 2] = [1.2, 1.13];
 const LEAST_BODY: usize = 30;
 const LEAST_CORE: usize = 8;
 
+/// What is bright within [`WALL`] mm of a ventricle is its lining, unless it lies within [`ATTACHED`] mm of something bright further away:
+/// a band has up to 3 mm, a slice of 4 mm blurs it, and a lesion goes further.
+const WALL: f32 = 4.0;
+const ATTACHED: f32 = 3.0;
+
 /// Where the atlas, blurred by [`PLACE_BLUR`] mm, has more white matter than this share, a bright voxel may be lesion,
 const WHITE_SHARE: f32 = 0.65;
 
@@ -158,11 +163,12 @@ impl Material {
         if mix.clinical > 0.0 {
             let atlas = Atlas::load(&data.join("lesion_shapes"))?;
             let visits = visits(data)?;
+            let ventricles = &material.ventricles;
             // Laying the atlas over a scan takes seconds, and the scans know nothing of each other.
             material.clinical = std::thread::scope(|scope| {
                 let loading: Vec<_> = visits
                     .iter()
-                    .map(|visit| scope.spawn(|| load(visit, &atlas)))
+                    .map(|visit| scope.spawn(|| load(visit, &atlas, ventricles)))
                     .collect();
                 loading
                     .into_iter()
@@ -217,7 +223,24 @@ fn grouped(core: &[bool], body: &[bool]) -> Vec<bool> {
         .collect()
 }
 
-fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
+/// The part of what is `bright` that lines a ventricle and belongs to nothing deeper.
+fn lining(bright: &[bool], tissue: &[u8], near: &[bool]) -> Vec<bool> {
+    let Some(ventricles) = anatomy::ventricles(tissue, near) else {
+        return vec![false; bright.len()];
+    };
+    let from_wall = field::distance(&ventricles, SHAPE);
+    let deep: Vec<bool> = bright
+        .iter()
+        .zip(&from_wall)
+        .map(|(b, d)| *b && *d > WALL)
+        .collect();
+    let from_deep = field::distance(&deep, SHAPE);
+    (0..bright.len())
+        .map(|i| bright[i] && from_wall[i] <= WALL && from_deep[i] > ATTACHED)
+        .collect()
+}
+
+fn load(visit: &Visit, atlas: &Atlas, ventricles: &[bool]) -> Result<Clinical, MaterialError> {
     let native = read(&visit.flair)?;
     let thickness = native.grid.spacing().into_iter().fold(0.0, f64::max) as f32;
     let flair = conform(&native).map_err(in_file(&visit.flair))?.volume;
@@ -335,6 +358,8 @@ fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
     // A lesion's rim is not bright, and is lesion to a rater.
     let mut unknown = dilate(&brighter(BRIGHT), SHAPE, 1.5);
     unknown.iter_mut().zip(&lesions).for_each(|(u, l)| *u &= !l);
+    let bright: Vec<bool> = lesions.iter().zip(&unknown).map(|(l, u)| *l || *u).collect();
+    let lining = lining(&bright, &tissue, ventricles);
     let allowed = anatomy::allowed(&tissue, SHAPE);
     let t1 = t1.map_or_else(|| vec![0.0; tissue.len()], |t1| laid(&t1));
     let white_t1 = level(&t1).filter(|level| *level > 0.0).unwrap_or(1.0);
@@ -345,6 +370,7 @@ fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
         tissue,
         lesions,
         unknown,
+        lining,
         allowed,
         thickness,
     })

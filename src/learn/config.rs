@@ -98,6 +98,21 @@ pub struct Mix {
     pub clinical: f64,
     /// Whether what is surely lesion in a clinical scan trains as lesion; if not, it is unknown.
     pub marked: bool,
+    /// What the bright lining of the ventricles in a clinical scan trains as.
+    pub lining: Lining,
+}
+
+/// What the thin bright [lining](super::material::Clinical::lining) of the ventricles trains as in clinical scans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lining {
+    /// As any other bright voxel: lesion where it is very bright, unknown elsewhere.
+    #[default]
+    Bright,
+    /// Unknown.
+    Unknown,
+    /// Background: raters leave it out.
+    Background,
 }
 
 impl Default for Mix {
@@ -108,6 +123,7 @@ impl Default for Mix {
             synthetic: 0.30,
             clinical: 0.0,
             marked: false,
+            lining: Lining::Bright,
         }
     }
 }

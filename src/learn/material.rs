@@ -53,6 +53,8 @@ pub struct Clinical {
     pub lesions: Vec<bool>,
     /// Where what is bright may be lesion; never where it surely is.
     pub unknown: Vec<bool>,
+    /// Where what is bright is but a thin lining of a ventricle; such voxels are among the lesions or the unknown too.
+    pub lining: Vec<bool>,
     /// Where lesions may be painted.
     pub allowed: Vec<bool>,
     /// Median white-matter intensity of FLAIR and T1 (1 for a T1 that is missing).

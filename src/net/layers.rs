@@ -5,7 +5,7 @@ use super::draw::Draw;
 use super::kernels::{self, BlockPlan, BlockTensors, Renorm};
 use super::norm::NormRelu;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// How the network is run.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -108,7 +108,7 @@ impl Halve {
             .permute([0, 1, 3, 5, 7, 2, 4, 6]);
         let cubes = cubes.reshape([batch, input * 8, d, h, w]);
         let weight = self.weight.val().reshape([output, input * 8]);
-        activation::relu(kernels::conv1(cubes, weight) + self.bias.val().reshape([1, output, 1, 1, 1]))
+        kernels::bias_relu(kernels::conv1(cubes, weight), self.bias.val())
     }
 }
 
@@ -129,17 +129,25 @@ impl Double {
         }
     }
 
+    /// The eight voxels that each voxel of `x` becomes, still apart: `[batch, out, 8 z, y, x]`, corner by corner, x fastest. What treats
+    /// every voxel alike may be done before they are [put in order](in_order).
     fn forward(&self, x: Tensor<5>) -> Tensor<5> {
         let [batch, input, d, h, w] = x.dims();
         let [_, output, ..] = self.weight.dims();
         let weight = self.weight.val().reshape([input, output * 8]).swap_dims(0, 1);
-        let cubes = kernels::conv1(x, weight);
-        let cubes = cubes.reshape([batch, output, 8, d * h * w]) + self.bias.val().reshape([1, output, 1, 1]);
-        let cubes = activation::relu(cubes).reshape([batch, output, 2, 2, 2, d, h, w]);
-        cubes
-            .permute([0, 1, 5, 2, 6, 3, 7, 4])
-            .reshape([batch, output, 2 * d, 2 * h, 2 * w])
+        let corners = kernels::conv1(x, weight).reshape([batch, output, 8 * d, h, w]);
+        kernels::bias_relu(corners, self.bias.val())
     }
+}
+
+/// Voxels of eight corners, `[batch, channel, 8 z, y, x]`, in their order, `[batch, channel, 2 z, 2 y, 2 x]`.
+fn in_order(corners: Tensor<5>) -> Tensor<5> {
+    let [batch, channels, d, h, w] = corners.dims();
+    let d = d / 8;
+    corners
+        .reshape([batch, channels, 2, 2, 2, d, h, w])
+        .permute([0, 1, 5, 2, 6, 3, 7, 4])
+        .reshape([batch, channels, 2 * d, 2 * h, 2 * w])
 }
 
 /// Norm, ReLU, (with a bottleneck: 1x1x1 convolution, norm, ReLU,) 3x3x3 convolution, dropout: `k` new channels.
@@ -373,8 +381,7 @@ impl TransitionUp {
     }
 
     pub(super) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let [channels] = self.bias.dims();
-        activation::relu(kernels::up2(x, self.weight.val()) + self.bias.val().reshape([1, channels, 1, 1, 1]))
+        kernels::bias_relu(kernels::up2(x, self.weight.val()), self.bias.val())
     }
 }
 
@@ -442,10 +449,10 @@ impl Head {
     }
 
     pub(super) fn forward(&self, x: Tensor<5>) -> Tensor<5> {
-        let x = match &self.up {
-            Some(up) => up.forward(x),
-            None => x,
-        };
-        self.conv.forward(x)
+        match &self.up {
+            // The logits are put in order, not all the maps they are made of.
+            Some(up) => in_order(self.conv.forward(up.forward(x))),
+            None => self.conv.forward(x),
+        }
     }
 }

@@ -315,19 +315,15 @@ fn step(s: &Sizes, part: Part, keep: bool) -> Result<u64, ConfigError> {
         }
         below = all;
     }
-    // The head keeps the doubled maps before and after they are put in order; the loss a few maps of the patch's size.
+    // The head keeps the doubled maps; the loss a few maps of the patch's size.
     let doubled = if s.compact { s.full(s.stem) } else { 0 };
-    l.hold(2 * doubled + 6 * s.full(1));
-    // Backward, at its widest where it begins: gradients of the doubled maps in both orders, then those of all maps of the
-    // topmost block.
+    l.hold(doubled + 6 * s.full(1));
+    // Backward, at its widest where it begins: gradients of the doubled maps, then those of all maps of the topmost block.
     let all = s.maps(3 * s.new + s.before[0], 0);
-    // Of the two orders one is given back before the other is made, unless the way down waits for its turn too: that is the
-    // wider figure, and stays.
-    let gradients = l.hold(if way_down { 2 } else { 1 } * doubled);
-    l.free(gradients);
+    l.brief(doubled);
     if way_up {
-        l.free(2 * doubled);
-        l.brief(3 * all + 2 * s.maps(s.inner, 0));
+        l.free(doubled);
+        l.brief(2 * all + 2 * s.maps(s.inner, 0));
         // Gradients of 3x3x3 weights transform both input and gradient, those of the maps the gradient.
         let growth = s.new / s.layers;
         l.transformed(s.inner + growth, 0, s.at(0));

@@ -52,6 +52,24 @@ impl<B: Kernels> Backward<B, 1> for MaxPool2 {
 }
 
 #[derive(Debug)]
+struct BiasRelu;
+
+impl<B: Kernels> Backward<B, 2> for BiasRelu {
+    /// What it returned.
+    type State = FloatTensor<B>;
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let dy = grads.consume::<B>(&ops.node);
+        let (dx, dbias) = B::bias_relu_backward(ops.state, dy);
+        for (node, gradient) in ops.parents.into_iter().zip([dx, dbias]) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
 struct NormRelu;
 
 impl<B: Kernels> Backward<B, 3> for NormRelu {
@@ -122,6 +140,15 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let y = B::up2(x.primitive().clone(), w.primitive().clone());
         match Up2.prepare::<C>([x.node(), w.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((x.into_primitive(), w.into_primitive()), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+
+    fn bias_relu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let nodes = [x.node(), bias.node()];
+        let y = B::bias_relu(x.into_primitive(), bias.into_primitive());
+        match BiasRelu.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(y.clone(), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }

@@ -93,7 +93,7 @@ pub(super) fn forward<B: Kernels>(
     mask: FloatTensor<B>,
     plan: BlockPlan,
 ) -> (Done<B>, FloatTensor<B>) {
-    let [batch, input, d, h, w] = x.shape().dims::<5>();
+    let [batch, input, ..] = x.shape().dims::<5>();
     let (growth, inner) = (plan.growth, plan.inner);
     let frozen = plan.norm.frozen();
     // Not read if frozen.
@@ -105,9 +105,7 @@ pub(super) fn forward<B: Kernels>(
         }
     };
     let mut stats = statistics(&x, 0, input);
-    let room = Shape::from([batch, plan.channels(), d, h, w]);
-    let buffer = B::float_empty(room, &x.device(), x.dtype().into());
-    let mut buffer = put::<B>(buffer, 0, x);
+    let mut buffer = B::widened(x, plan.channels());
     let mut done = Vec::with_capacity(plan.layers);
     let (mut bottlenecks, mut next) = (Vec::new(), Vec::new());
     let (mut w1s, mut w3s) = (Vec::new(), Vec::new());

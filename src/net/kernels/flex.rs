@@ -212,6 +212,33 @@ impl Kernels for Flex {
         tensor(dw, [cin, cout, 3, 3, 3])
     }
 
+    fn bias_relu(mut x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let voxels = split(&x).2.iter().product();
+        cpu::bias_relu(values_mut(&mut x), Values::new(bias).get(), voxels);
+        x
+    }
+
+    fn bias_relu_backward(
+        y: FloatTensor<Self>,
+        mut dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let channels = y.shape()[1];
+        let y = Values::new(y);
+        let dbias = cpu::relu_backward(y.maps(0, channels), values_mut(&mut dy));
+        (dy, tensor(dbias, [channels]))
+    }
+
+    fn widened(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self> {
+        let (batch, own, [d, h, w]) = split(&x);
+        let (voxels, x) = (d * h * w, Values::new(x));
+        let mut all = Vec::with_capacity(batch * channels * voxels);
+        for sample in x.get().chunks_exact((own * voxels).max(1)) {
+            all.extend_from_slice(sample);
+            all.resize(all.len() + (channels - own) * voxels, 0.0);
+        }
+        tensor(all, [batch, channels, d, h, w])
+    }
+
     fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let (batch, channels, large) = split(&x);
         let x = Values::new(x);

@@ -237,6 +237,31 @@ pub trait Kernels: Backend {
         (samples::added::<Self>(grad, dx), params)
     }
 
+    /// `x` plus a bias a channel, `[channel]`, rectified.
+    fn bias_relu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        let channels = x.shape()[1];
+        Self::norm_relu(x, 0, channels, norm::shifted::<Self>(bias))
+    }
+
+    /// Gradients of [`Kernels::bias_relu`] with respect to `x` and to the bias, `y` being what it returned.
+    fn bias_relu_backward(
+        y: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [rows, folded] = norm::identity::<Self>(&y);
+        // `y` is positive where the sum was.
+        let (dx, params) = Self::norm_relu_backward(y, dy, rows, folded, true);
+        (dx, row::<Self>(&params, 1))
+    }
+
+    /// `x`, followed by channels to be written, `channels` in all.
+    fn widened(x: FloatTensor<Self>, channels: usize) -> FloatTensor<Self> {
+        let [batch, _, d, h, w] = x.shape().dims::<5>();
+        let room = Shape::from([batch, channels, d, h, w]);
+        let room = Self::float_empty(room, &x.device(), x.dtype().into());
+        put::<Self>(room, 0, x)
+    }
+
     /// Sums of the weighted votes of overlapping patches; see [`vote()`]. `p` is `[patch, 1, z, y, x]`; a row of `places` says
     /// where a patch lies in the box: first voxel (x, y, z), and 1 for each axis (x, y, z) that runs backwards; `window` holds
     /// weights along x (`side`), then of rows (`side^2`, y fastest). Not differentiable.
@@ -315,6 +340,12 @@ pub fn up2(x: Tensor<5>, w: Tensor<5>) -> Tensor<5> {
 #[must_use]
 pub fn conv1(x: Tensor<5>, w: Tensor<2>) -> Tensor<5> {
     Tensor::from_dispatch(Dispatch::conv1(x.into_dispatch(), w.into_dispatch()))
+}
+
+/// `x` plus `bias [channel]`, rectified.
+#[must_use]
+pub fn bias_relu(x: Tensor<5>, bias: Tensor<1>) -> Tensor<5> {
+    Tensor::from_dispatch(Dispatch::bias_relu(x.into_dispatch(), bias.into_dispatch()))
 }
 
 /// Maximum over 2x2x2 cubes; sides are even.

@@ -3,7 +3,7 @@
 use super::{Kernels, row};
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::Shape;
+use burn::tensor::{Shape, TensorData};
 
 /// Batch renormalisation (Ioffe 2017): batch statistics, corrected towards the running ones within limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +42,27 @@ impl Normalisation {
     pub fn frozen(&self) -> bool {
         self.batch.is_none()
     }
+}
+
+/// Folded rows that add a bias and nothing else: scales of 1, then the bias.
+pub(super) fn shifted<B: Kernels>(bias: FloatTensor<B>) -> FloatTensor<B> {
+    let row = Shape::from([1, bias.shape()[0]]);
+    let ones = B::float_ones(row.clone(), &bias.device(), bias.dtype().into());
+    B::float_cat(vec![ones, B::float_reshape(bias, row)], 0)
+}
+
+/// Rows and folded rows of a normalisation that changes none of the channels of `x`.
+pub(super) fn identity<B: Kernels>(x: &FloatTensor<B>) -> [FloatTensor<B>; 2] {
+    let channels = x.shape()[1];
+    // Means, reciprocals of deviations, r, d, and the running statistics; scales and shifts.
+    let made = |of_rows: &[f32]| {
+        let values = of_rows
+            .iter()
+            .flat_map(|v| std::iter::repeat_n(*v, channels))
+            .collect();
+        B::float_from_data(TensorData::new(values, [of_rows.len(), channels]), &x.device())
+    };
+    [made(&[0.0, 1.0, 1.0, 0.0, 0.0, 1.0]), made(&[1.0, 0.0])]
 }
 
 /// [`Kernels::norm_rows`] from stock operators.

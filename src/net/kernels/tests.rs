@@ -106,6 +106,34 @@ fn norm_relu_is_batch_normalisation_and_relu() {
     close(&beta.grad(&g).unwrap(), &beta.grad(&s).unwrap(), "dbeta");
 }
 
+#[test]
+#[cfg(feature = "learn")]
+fn bias_relu_is_its_composition() {
+    for (batch, channels, [d, h, w]) in [(1, 3, [4, 5, 7]), (2, 5, [1, 1, 1]), (3, 2, [9, 16, 16])] {
+        let (x, bias) = (random([batch, channels, d, h, w]), random([channels]));
+        let dy = random([batch, channels, d, h, w]).detach();
+        let ours = bias_relu(x.clone(), bias.clone());
+        let stock = burn::tensor::activation::relu(x.clone() + bias.clone().reshape([1, channels, 1, 1, 1]));
+        close(&ours, &stock, "forward");
+        let g = (ours * dy.clone()).sum().backward();
+        let s = (stock * dy).sum().backward();
+        close(&x.grad(&g).unwrap(), &x.grad(&s).unwrap(), "dx");
+        close(&bias.grad(&g).unwrap(), &bias.grad(&s).unwrap(), "dbias");
+    }
+}
+
+/// In place where nobody else holds the maps, and only there.
+#[test]
+fn bias_relu_leaves_alone_what_others_hold() {
+    let x = Tensor::<5>::from_data([[[[[1.0, f32::NAN]]], [[[-2.0, 3.0]]]]], &device());
+    let bias = Tensor::<1>::from_data([-0.5, 1.0], &device());
+    let y: Vec<f32> = bias_relu(x.clone(), bias).into_data().try_to_vec().unwrap();
+    assert_eq!((y[0], y[2], y[3]), (0.5, 0.0, 4.0));
+    assert!(y[1].is_nan(), "0 would hide it");
+    let x: Vec<f32> = x.into_data().try_to_vec().unwrap();
+    assert_eq!((x[0], x[2], x[3]), (1.0, -2.0, 3.0));
+}
+
 /// Plain batch normalisation.
 #[cfg(feature = "learn")]
 const PLAIN: Renorm = Renorm {

@@ -159,6 +159,50 @@ pub(crate) fn bias_relu(y: &mut [f32], bias: &[f32], voxels: usize) {
     });
 }
 
+/// Turns `dy [batch, channel, voxels]` into the gradient of what a ReLU that answered `y` was given; returns its sum over each channel, which is the
+/// gradient of a bias before the ReLU.
+pub(crate) fn relu_backward(y: Maps<'_>, dy: &mut [f32]) -> Vec<f32> {
+    let (n, voxels) = (y.count, y.voxels());
+    let dy = Shared::new(dy);
+    let mut sums = vec![0.0; n];
+    for_each_chunk(&mut sums, 1, |c, sum| {
+        let mut total = 0.0;
+        for b in 0..y.batch {
+            // SAFETY: this channel's lines are this job's alone.
+            let dy = unsafe { dy.part((b * n + c) * voxels, voxels) };
+            total += let_through(y.line(b, c), dy);
+        }
+        sum[0] = total as f32;
+    });
+    sums
+}
+
+/// Clears `dy` where `y` is zero; returns the sum of what is left.
+#[inline(always)]
+fn let_through(y: &[f32], dy: &mut [f32]) -> f64 {
+    let mut total = 0.0;
+    for (y, dy) in y.chunks(RUN).zip(dy.chunks_mut(RUN)) {
+        let mut lanes = [0.0f32; 16];
+        let mut add = |i: usize, y: f32, dy: &mut f32| {
+            // NaN stays.
+            *dy = if y <= 0.0 { 0.0 } else { *dy };
+            lanes[i] += *dy;
+        };
+        let (y16, mut dy16) = (y.chunks_exact(16), dy.chunks_exact_mut(16));
+        let rest = y16.remainder();
+        for (y, dy) in y16.zip(&mut dy16) {
+            for i in 0..16 {
+                add(i, y[i], &mut dy[i]);
+            }
+        }
+        for (i, (y, dy)) in rest.iter().zip(dy16.into_remainder()).enumerate() {
+            add(i, *y, dy);
+        }
+        total += lanes.iter().map(|v| f64::from(*v)).sum::<f64>();
+    }
+    total
+}
+
 /// `max(0, x * scale + shift)` per channel; `folded` holds scales, then shifts; `y` is `[batch, count, voxels]`.
 pub(crate) fn norm_relu(x: Maps<'_>, folded: &[f32], y: &mut [f32]) {
     for_each_chunk(y, x.voxels(), |line, y| {

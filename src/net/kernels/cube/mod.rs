@@ -308,6 +308,21 @@ mod tests {
                     });
                 }
             }
+            for of_bias in [false, true] {
+                agree(&format!("bias_relu gradient, bias: {of_bias}"), |on| {
+                    let on = on.clone().autodiff();
+                    let x = five([batch, cin, d, h, w], seed, &on).require_grad();
+                    let bias = Tensor::<1>::from_data(values([cin], seed + 3), &on).require_grad();
+                    let y = kernels::bias_relu(x.clone(), bias.clone());
+                    let g = five(y.dims(), seed + 4, &on);
+                    let grads = (y * g).sum().backward();
+                    if of_bias {
+                        bias.grad(&grads).unwrap().reshape([1, cin, 1, 1, 1])
+                    } else {
+                        x.grad(&grads).unwrap()
+                    }
+                });
+            }
             for (frozen, of_input) in [(false, true), (true, true), (false, false)] {
                 agree(&format!("norm_relu_train gradient, frozen: {frozen}"), |on| {
                     let on = on.clone().autodiff();
