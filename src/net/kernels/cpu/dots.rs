@@ -52,6 +52,8 @@ pub(super) unsafe fn add<S: Lanes>(
 ///
 /// # Safety
 /// As for [`add`].
+// Indices rather than iterators, as in `stream`.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn block<S: Lanes, const CO: usize>(
     a: *const f32,
@@ -66,10 +68,10 @@ unsafe fn block<S: Lanes, const CO: usize>(
         let mut p = 0;
         while p < count {
             let values = b.map(|b| S::load(b.add(p)));
-            for (o, row) in acc.iter_mut().enumerate() {
+            for o in 0..CO {
                 let factor = S::load(a.add(o * pitch + p));
-                for (a, value) in row.iter_mut().zip(values) {
-                    *a = a.add_product(factor, value);
+                for v in 0..3 {
+                    acc[o][v] = acc[o][v].add_product(factor, values[v]);
                 }
             }
             p += S::N;

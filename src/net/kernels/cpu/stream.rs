@@ -136,6 +136,8 @@ impl Stream<'_> {
 /// # Safety
 /// `x` must be readable at every offset for `VECTORS * N` values, `w` hold `CO` values for each, and `y` take `CO` rows of
 /// `VECTORS * N` values, `row` apart.
+// Indices rather than iterators: with these some builds keep the sums in memory, at half the speed.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 unsafe fn block<S: Lanes, const CO: usize>(
     x: *const f32,
@@ -150,13 +152,13 @@ unsafe fn block<S: Lanes, const CO: usize>(
         for offset in offsets {
             let at = x.offset(*offset);
             let mut values = [S::zero(); VECTORS];
-            for (v, value) in values.iter_mut().enumerate() {
-                *value = S::load(at.add(v * S::N));
+            for v in 0..VECTORS {
+                values[v] = S::load(at.add(v * S::N));
             }
-            for (o, sums) in acc.iter_mut().enumerate() {
+            for o in 0..CO {
                 let weight = S::splat(*w.add(o));
-                for (a, value) in sums.iter_mut().zip(values) {
-                    *a = a.add_product(weight, value);
+                for v in 0..VECTORS {
+                    acc[o][v] = acc[o][v].add_product(weight, values[v]);
                 }
             }
             w = w.add(CO);
