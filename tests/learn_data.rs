@@ -6,7 +6,7 @@ use equipoise::learn::ahead::Ahead;
 use equipoise::learn::anatomy::{self, Tissue};
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::case::{self, Origin, head_of};
-use equipoise::learn::config::{DataConfig, PatchAugmentation};
+use equipoise::learn::config::{DataConfig, Lining, PatchAugmentation};
 use equipoise::learn::field;
 use equipoise::learn::material::{Fold, Material, SHAPE};
 use equipoise::learn::paint::{expected_ratio, ring_ratio};
@@ -478,6 +478,25 @@ fn a_clinical_case_knows_its_painted_lesions_and_its_own_where_they_are_marked()
     let count = |mask: &[bool]| mask.iter().filter(|m| **m).count();
     assert!(count(&with.lesions) > count(&without.lesions) + 200);
     assert!(count(&with.unknown) < count(&without.unknown));
+    // The lining of the ventricles is lesion or unknown, unknown, or background.
+    let linings = [Lining::Bright, Lining::Unknown, Lining::Background].map(|lining| {
+        let mut config = told.clone();
+        config.mix.lining = lining;
+        let case = case::make_from(
+            &mut stream(0, Purpose::Case, 0),
+            &material,
+            &config,
+            Origin::Clinical,
+        );
+        let case = case.unwrap();
+        [count(&case.lesions), count(&case.unknown)]
+    });
+    assert_eq!(linings[0], [count(&with.lesions), count(&with.unknown)]);
+    let [[bright, _], [lesions, unknown], [background, rest]] = linings;
+    assert!(
+        lesions < bright && background == lesions && rest < unknown,
+        "{linings:?}"
+    );
     // A patient's few lesions may all fall where there is no room for them.
     assert!(painted >= 3, "{painted} of 4 cases with lesions");
 }

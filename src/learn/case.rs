@@ -215,7 +215,7 @@ pub fn draw_head(
     // What lies around the ventricles comes first: the rest keeps its distance.
     let grow = |rng: &mut _, plan: &mut Plan<'_>, tissue: &[u8]| {
         if random::chance(rng, config.confluent) {
-            confluent::grow(rng, plan, tissue, &material.ventricles);
+            confluent::grow(rng, plan, tissue, &material.ventricles, config.confluent_lining);
         }
     };
     match origin {

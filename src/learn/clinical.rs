@@ -223,23 +223,6 @@ fn grouped(core: &[bool], body: &[bool]) -> Vec<bool> {
         .collect()
 }
 
-/// The part of what is `bright` that lines a ventricle and belongs to nothing deeper.
-fn lining(bright: &[bool], tissue: &[u8], near: &[bool]) -> Vec<bool> {
-    let Some(ventricles) = anatomy::ventricles(tissue, near) else {
-        return vec![false; bright.len()];
-    };
-    let from_wall = field::distance(&ventricles, SHAPE);
-    let deep: Vec<bool> = bright
-        .iter()
-        .zip(&from_wall)
-        .map(|(b, d)| *b && *d > WALL)
-        .collect();
-    let from_deep = field::distance(&deep, SHAPE);
-    (0..bright.len())
-        .map(|i| bright[i] && from_wall[i] <= WALL && from_deep[i] > ATTACHED)
-        .collect()
-}
-
 fn load(visit: &Visit, atlas: &Atlas, ventricles: &[bool]) -> Result<Clinical, MaterialError> {
     let native = read(&visit.flair)?;
     let thickness = native.grid.spacing().into_iter().fold(0.0, f64::max) as f32;
@@ -359,7 +342,13 @@ fn load(visit: &Visit, atlas: &Atlas, ventricles: &[bool]) -> Result<Clinical, M
     let mut unknown = dilate(&brighter(BRIGHT), SHAPE, 1.5);
     unknown.iter_mut().zip(&lesions).for_each(|(u, l)| *u &= !l);
     let bright: Vec<bool> = lesions.iter().zip(&unknown).map(|(l, u)| *l || *u).collect();
-    let lining = lining(&bright, &tissue, ventricles);
+    let lining = match anatomy::ventricles(&tissue, ventricles) {
+        None => vec![false; bright.len()],
+        Some(ventricles) => {
+            let from_wall = field::distance(&ventricles, SHAPE);
+            anatomy::lining(&bright, &from_wall, SHAPE, WALL, ATTACHED)
+        }
+    };
     let allowed = anatomy::allowed(&tissue, SHAPE);
     let t1 = t1.map_or_else(|| vec![0.0; tissue.len()], |t1| laid(&t1));
     let white_t1 = level(&t1).filter(|level| *level > 0.0).unwrap_or(1.0);

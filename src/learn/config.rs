@@ -14,6 +14,8 @@ pub struct DataConfig {
     pub mix: Mix,
     /// Probability that a made case gets confluent lesions around its ventricles ([`confluent`](super::confluent)).
     pub confluent: f64,
+    /// Parts of them that line a ventricle only so many mm deep are left out: raters leave out a thin bright lining.
+    pub confluent_lining: f32,
     /// Which patches are taken from a case.
     pub selection: Selection,
     /// Shape and place of a whole head.
@@ -39,6 +41,7 @@ impl Default for DataConfig {
             side: 64,
             mix: Mix::default(),
             confluent: 0.35,
+            confluent_lining: 0.0,
             selection: Selection::default(),
             geometry: Geometry::default(),
             acquisition: Acquisition::default(),

@@ -20,9 +20,12 @@ const FURTHEST: f32 = 18.0;
 /// Smallest piece that is kept, in voxels.
 const LEAST_VOXELS: usize = 12;
 
-/// Adds confluent lesions to a plan. `tissue` is the head's (see [`Tissue`]), `near` where its ventricles must lie: other CSF does not count.
+/// What is kept of a thin part lies within so many voxels of a deep one.
+const ATTACHED: f32 = 3.0;
+
+/// Adds confluent lesions to a plan, without what lines the ventricles only `thin` voxels deep. `tissue` is the head's (see [`Tissue`]), `near` where its ventricles must lie: other CSF does not count.
 /// Nothing is added where there are no ventricles.
-pub fn grow(rng: &mut impl Rng, plan: &mut Plan<'_>, tissue: &[u8], near: &[bool]) {
+pub fn grow(rng: &mut impl Rng, plan: &mut Plan<'_>, tissue: &[u8], near: &[bool], thin: f32) {
     let shape = plan.shape();
     let Some(ventricles) = anatomy::ventricles(tissue, near) else {
         return;
@@ -34,12 +37,19 @@ pub fn grow(rng: &mut impl Rng, plan: &mut Plan<'_>, tissue: &[u8], near: &[bool
     let rough = random::between(rng, 0.1, 0.5);
     let coarse = field::smooth_noise(rng, shape, 24.0);
     let fine = field::smooth_noise(rng, shape, 7.0);
-    let inside: Vec<bool> = (0..tissue.len())
+    let mut inside: Vec<bool> = (0..tissue.len())
         .map(|i| {
             let here = reach * (cover + 0.7 * coarse[i] + rough * fine[i]);
             tissue[i] == Tissue::White as u8 && distance[i] <= here.min(FURTHEST)
         })
         .collect();
+    if thin > 0.0 {
+        let lining = anatomy::lining(&inside, &distance, shape, thin, ATTACHED);
+        inside
+            .iter_mut()
+            .zip(lining)
+            .for_each(|(inside, l)| *inside &= !l);
+    }
     let pieces = components::label(&inside, shape, Connectivity::Six);
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); pieces.count()];
     for (i, &piece) in pieces.labels.iter().enumerate() {
@@ -76,12 +86,12 @@ mod tests {
             .collect();
         let near: Vec<bool> = (0..tissue.len()).map(|i| middle(i) < 8.0).collect();
         let allowed = vec![true; tissue.len()];
-        let mut most = 0;
+        let (mut most, mut left_out) = (0, 0);
         for seed in 0..12 {
             let mut existing = vec![false; tissue.len()];
             existing[field::index(shape, [32, 24, 20])] = true;
             let mut plan = Plan::new(shape, &allowed, &existing);
-            grow(&mut StdRng::seed_from_u64(seed), &mut plan, &tissue, &near);
+            grow(&mut StdRng::seed_from_u64(seed), &mut plan, &tissue, &near, 0.0);
             let voxels: Vec<usize> = plan.lesions.iter().flatten().copied().collect();
             assert!(
                 voxels.iter().all(|&i| tissue[i] == 3),
@@ -89,8 +99,16 @@ mod tests {
             );
             assert!(voxels.iter().all(|&i| !existing[i]));
             let mut again = Plan::new(shape, &allowed, &existing);
-            grow(&mut StdRng::seed_from_u64(seed), &mut again, &tissue, &near);
+            grow(&mut StdRng::seed_from_u64(seed), &mut again, &tissue, &near, 0.0);
             assert_eq!(plan.lesions, again.lesions);
+            let mut thick = Plan::new(shape, &allowed, &existing);
+            grow(&mut StdRng::seed_from_u64(seed), &mut thick, &tissue, &near, 3.0);
+            let kept: Vec<usize> = thick.lesions.iter().flatten().copied().collect();
+            assert!(
+                kept.iter().all(|i| voxels.contains(i)),
+                "without their thin parts"
+            );
+            left_out += voxels.len() - kept.len();
             most = most.max(voxels.len());
         }
         let white = tissue.iter().filter(|t| **t == 3).count();
@@ -101,7 +119,9 @@ mod tests {
             &mut plan,
             &tissue,
             &vec![false; tissue.len()],
+            3.0,
         );
         assert!(plan.lesions.is_empty(), "without ventricles");
+        assert!(left_out > 100, "{left_out}");
     }
 }
