@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use equipoise::pipeline::{
     Bundle, Head, PipelineError, PredictError, Predictor, Progress, Run, Segmentation, Settings, Stage,
-    segment,
+    segment, weigh,
 };
 use equipoise::tiling::{Fuser, Sums, TilingError, Window};
 use equipoise::volume::Grid;
@@ -42,6 +42,8 @@ fn head() -> Head {
 fn settings() -> Settings {
     Settings {
         patch: 8,
+        // What is fused, as the tests expect it; `brightness_weighs_every_map` has the weight.
+        hyperintensity: false,
         ..Settings::default()
     }
 }
@@ -673,6 +675,45 @@ fn windows_to_be_compared_hear_every_patch_by_itself() {
     let got = block_on(segment(&head(), &engine, &settings, go_on)).unwrap();
     assert_eq!(engine.calls.get(), got.patches);
     assert_eq!(got, plain(&settings));
+}
+
+#[test]
+fn brightness_weighs_every_map() {
+    let head = head();
+    let unweighed = Settings {
+        variance: true,
+        compare_windows: true,
+        ..settings()
+    };
+    let weighed = Settings {
+        hyperintensity: true,
+        ..unweighed.clone()
+    };
+    let run = |settings| block_on(segment(&head, &Engine::new(2), settings, go_on)).unwrap();
+    let (mut expected, got) = (run(&unweighed), run(&weighed));
+    let maps = |found: &Segmentation| {
+        let others = found.others.iter().map(|(_, fused)| fused.probability.clone());
+        std::iter::once(found.probability.clone())
+            .chain(others)
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        maps(&expected).iter().zip(maps(&got)).all(|(a, b)| *a != b),
+        "no map is left as it was"
+    );
+    weigh(
+        head.flair(),
+        &mut expected.probability,
+        expected.variance.as_deref_mut(),
+    );
+    for (_, fused) in &mut expected.others {
+        weigh(
+            head.flair(),
+            &mut fused.probability,
+            fused.variance.as_deref_mut(),
+        );
+    }
+    assert_eq!(got, expected);
 }
 
 #[test]

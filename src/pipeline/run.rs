@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use web_time::Instant;
 
 use super::ask::{Answer, Question, Vote, ask};
-use super::{Bundle, Head, PipelineError, Predictor, Progress, Settings, Stage, TimeLeft};
+use super::{Bundle, Head, PipelineError, Predictor, Progress, Settings, Stage, TimeLeft, weigh};
 use crate::tiling::{Fused, Fuser, Group, Plan, Rotation, TilingError, Window};
 
 /// Answers that may wait for an earlier one, per question in flight, before no more are asked. Bounds memory when one
@@ -19,7 +19,8 @@ const WAITING_PER_FLYING: usize = 4;
 /// What a run ends with, on the grid of [`Head`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmentation {
-    /// Lesion probability of every voxel, x fastest; 0 outside the foreground.
+    /// Lesion probability of every voxel, x fastest; 0 outside the foreground. Weighed by brightness if
+    /// [`Settings::hyperintensity`] asked for it, and [`Segmentation::variance`] and [`Segmentation::others`] with it.
     pub probability: Vec<f32>,
     /// Weighted variance of the votes of every voxel, if [`Settings::variance`] asked for it; 0 outside the
     /// foreground.
@@ -195,6 +196,13 @@ impl<H: Deref<Target = Head>> Run<H> {
                         *value = 0.0;
                     }
                 }
+            }
+            if self.settings.hyperintensity {
+                weigh(
+                    self.head.flair(),
+                    &mut fused.probability,
+                    fused.variance.as_deref_mut(),
+                );
             }
             fused
         };

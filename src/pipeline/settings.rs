@@ -21,11 +21,14 @@ pub struct Settings {
     /// Fuse the same votes by every window side by side, to compare them (8 to 12 bytes a voxel and window more).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compare_windows: bool,
+    /// Weigh the fused probability of every voxel by how bright it is in FLAIR ([`hyperintensity`](super::hyperintensity)).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hyperintensity: bool,
 }
 
 impl Default for Settings {
     /// Patches of 64 voxels, half overlapping, spline window, no rotations: the authors' way (`method.md` 5.2)
-    /// at a patch that a browser can hold and without its four-fold cost.
+    /// at a patch that a browser can hold and without its four-fold cost. What is fused is weighed by brightness.
     fn default() -> Self {
         Self {
             patch: 64,
@@ -34,6 +37,7 @@ impl Default for Settings {
             rotations: false,
             variance: false,
             compare_windows: false,
+            hyperintensity: true,
         }
     }
 }

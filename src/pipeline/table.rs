@@ -11,7 +11,7 @@ const OF_LESION: &str = "id,of,verdict,voxels,volume_mm3,centre_x_mm,centre_y_mm
 
 /// The columns that say where a line comes from; they are the same in every line of a scan, so that lines of many scans
 /// can be put together.
-const OF_RUN: &str = "threshold,min_lesion_mm3,connectivity,patch,overlap,window,rotations,model,model_sha256,\
+const OF_RUN: &str = "threshold,min_lesion_mm3,connectivity,patch,overlap,window,rotations,hyperintensity,model,model_sha256,\
                       flair_sha256,t1_sha256,software";
 
 /// One line a lesion: those of the mask in their order, then those of the reference that it misses.
@@ -68,6 +68,7 @@ fn of_run(report: &Report) -> String {
         format!("{}", settings.overlap),
         settings.window.to_string(),
         settings.rotations.to_string(),
+        settings.hyperintensity.to_string(),
         quoted(&report.model.name),
         quoted(&report.model.sha256),
         report.flair.sha256.clone(),
@@ -148,7 +149,7 @@ mod tests {
         let sha = &report.flair.sha256;
         let expected = format!(
             "3,mask,,12,11.250,-20.125,0.000,7.000,1.000,2.500,3.000,2.000,3.000,1.500,0.7500,1.0000,0.0625,\
-             0.5,0,26,64,0.5,bspline,false,\"odd, \"\"name\"\"\",{},{sha},,equipoise {}",
+             0.5,0,26,64,0.5,bspline,false,true,\"odd, \"\"name\"\"\",{},{sha},,equipoise {}",
             report.model.sha256, report.software.version
         );
         assert_eq!(lines[1], expected);

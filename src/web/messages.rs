@@ -62,6 +62,8 @@ pub struct SegmentSettings {
     pub patch: Option<usize>,
     /// Average over the identity and three 180-degree rotations.
     pub rotations: bool,
+    /// Weigh the result by how bright a voxel is in FLAIR.
+    pub hyperintensity: bool,
     /// Fuse by every window side by side, to compare them.
     #[serde(default)]
     pub compare_windows: bool,

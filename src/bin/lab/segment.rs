@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Average over the identity and three 180-degree rotations (four times the work).
     #[arg(long)]
     tta: bool,
+    /// Do not weigh the fused probability by how bright a voxel is in FLAIR.
+    #[arg(long)]
+    any_brightness: bool,
     /// Patch side in voxels of 1 mm; the model's own by default.
     #[arg(long)]
     patch: Option<usize>,
@@ -98,6 +101,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         rotations: args.tta,
         variance: true,
         compare_windows: false,
+        hyperintensity: !args.any_brightness,
     };
     card.config.check_side(settings.patch)?;
     let result = pollster::block_on(segment(&prepared.head, &engine, &settings, tell))?;

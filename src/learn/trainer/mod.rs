@@ -10,11 +10,13 @@ mod flat;
 mod host;
 mod recipe;
 mod snapshot;
+mod soup;
 mod tuner;
 mod watch;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{TrainConfig, TrainConfigError};
+pub use soup::soup;
 pub use tuner::{Tuner, TunerError};
 pub use watch::{Counts, Watch};
 

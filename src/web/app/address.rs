@@ -215,6 +215,7 @@ impl Fields<'_> {
                 .word("patch", &["32", "48", "64", "80", "96"])
                 .and_then(|word| word.parse().ok()),
             rotations: self.text("rotations") == Some("1"),
+            any_brightness: self.text("any-brightness") == Some("1"),
             threshold: self.number("threshold", 0.01, 0.99).map(|value| value as f32),
             min_lesion_mm3: self.number("smallest", 0.0, 1e5),
             connectivity: match self.text("connectivity") {
@@ -290,6 +291,7 @@ impl Writer {
         self.some("window", link.window.as_ref());
         self.some("patch", link.patch);
         self.some("rotations", link.rotations.then_some(1));
+        self.some("any-brightness", link.any_brightness.then_some(1));
         self.some("threshold", link.threshold);
         self.some("smallest", link.min_lesion_mm3);
         self.some("connectivity", link.connectivity.map(u8::from));
@@ -384,12 +386,13 @@ mod tests {
             window in prop::option::of(prop::sample::select(vec!["bspline".to_owned(), "gaussian".to_owned(), "uniform".to_owned()])),
             patch in prop::option::of(prop::sample::select(vec![32_usize, 48, 96])),
             rotations: bool,
+            any_brightness: bool,
             threshold in prop::option::of(0.01_f32..0.99),
             min_lesion_mm3 in prop::option::of(0.0..100.0),
             connectivity in prop::option::of(prop::sample::select(vec![Connectivity::Six, Connectivity::Eighteen, Connectivity::TwentySix])),
             engine in prop::option::of(prop::sample::select(vec![EngineKind::Cpu, EngineKind::WebGpu])),
         ) -> Link {
-            Link { sample, result, network, overlap, window, patch, rotations, threshold, min_lesion_mm3, connectivity, engine }
+            Link { sample, result, network, overlap, window, patch, rotations, any_brightness, threshold, min_lesion_mm3, connectivity, engine }
         }
     }
 

@@ -78,6 +78,7 @@ pub(super) fn PrintSheet(props: &PrintProps) -> Html {
                 { fact("Network", format!("{}, SHA-256 {}", report.model.name, report.model.sha256)) }
                 { fact("Patches", format!("{} of {}³ voxels, overlap {:.0} %, window {}{}", report.result.patches, settings.patch,
                     100.0 * settings.overlap, settings.window, if settings.rotations { ", four orientations" } else { "" })) }
+                { fact("Weighed by brightness in FLAIR", if settings.hyperintensity { "yes" } else { "no" }.to_owned()) }
                 { fact("Software", format!("{} {}; {}", report.software.name, report.software.version, report.engine)) }
             </dl>
             <ul class="small">{ for report.notes.iter().map(|note| html! { <li>{ note }</li> }) }</ul>

@@ -75,6 +75,11 @@ fn settings(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
             target::<web_sys::HtmlInputElement>(&event).is_some_and(|input| input.checked()),
         )
     });
+    let hyperintensity = act.reform(|event: Event| {
+        Action::ChooseHyperintensity(
+            target::<web_sys::HtmlInputElement>(&event).is_some_and(|input| input.checked()),
+        )
+    });
     html! {
         <>
             <div class="row two">
@@ -86,6 +91,10 @@ fn settings(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
             <label class="check">
                 <input type="checkbox" checked={settings.rotations} {disabled} onchange={rotations} />
                 <span>{ "Average over four rotations (4 × the time)" }</span>
+            </label>
+            <label class="check">
+                <input type="checkbox" checked={settings.hyperintensity} {disabled} onchange={hyperintensity} />
+                <span>{ "Mark only what is brighter than the brain in FLAIR" }</span>
             </label>
         </>
     }

@@ -110,6 +110,7 @@ mod tests {
             window: "bspline".into(),
             patch: None,
             rotations: false,
+            hyperintensity: true,
             compare_windows: false,
         }
     }

@@ -308,6 +308,7 @@ impl Desk {
             rotations: asked.rotations,
             variance: true,
             compare_windows: asked.compare_windows,
+            hyperintensity: asked.hyperintensity,
         };
         stage(Stage::Preparing);
         // A cancel that is on its way comes before the desk is deaf for a while.

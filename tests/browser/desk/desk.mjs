@@ -14,6 +14,7 @@ export const settings = {
   window: "bspline",
   patch: 32,
   rotations: false,
+  hyperintensity: true,
 };
 
 // A test with a desk. `modes` says how the engines behave ({ cpu, gpu }), and can be changed at any time.

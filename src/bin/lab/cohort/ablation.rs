@@ -141,6 +141,7 @@ fn train(args: &Args, base: &Value, variant: &Variant, out: &Path) -> Outcome {
         hold_out: args.hold_out,
         from: Some(args.from.clone()),
         steps: None,
+        seed: None,
         minutes: None,
         fit: false,
         checkpoint_minutes: 5.0,

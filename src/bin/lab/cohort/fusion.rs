@@ -49,7 +49,15 @@ impl Trial<'_> {
             ""
         };
         let t1 = if self.without_t1 { ", without T1" } else { "" };
-        format!("{window}, overlap {}{rotations}{t1}", self.settings.overlap)
+        let bright = if self.settings.hyperintensity {
+            ""
+        } else {
+            ", not weighed by brightness"
+        };
+        format!(
+            "{window}, overlap {}{rotations}{t1}{bright}",
+            self.settings.overlap
+        )
     }
 }
 
@@ -105,7 +113,11 @@ pub(super) fn trials<'a>(
         rotations: true,
         ..base.clone()
     };
-    for settings in overlapped.chain([turned]) {
+    let plain = Settings {
+        hyperintensity: false,
+        ..base.clone()
+    };
+    for settings in overlapped.chain([turned, plain]) {
         let pass = runner.pass(prepared, &settings)?;
         all.push(trial(&pass.probability, settings.window, &pass, false)?);
     }

@@ -18,6 +18,9 @@ pub(crate) struct Group {
     /// Its cases are run in four orientations (four times the work).
     #[serde(default)]
     pub(super) rotations: bool,
+    /// Its probabilities are not weighed by brightness.
+    #[serde(default)]
+    pub(super) any_brightness: bool,
     /// Groups of one name compare networks: their first raters' curves are in one figure, and each network's thresholds are chosen
     /// by its other patients.
     #[serde(default)]

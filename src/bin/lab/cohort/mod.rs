@@ -75,6 +75,7 @@ pub(crate) fn score_all<'a>(
             variance: false,
             // The other windows fuse the same votes, so they need no run of their own.
             compare_windows: ablation,
+            hyperintensity: !group.any_brightness,
         };
         let mut scored = Vec::new();
         for case in &group.cases {

@@ -5,7 +5,7 @@ use crate::card::Card;
 use crate::native::{DeviceChoice, Native, at, read, write};
 use crate::segment;
 use equipoise::pipeline::report::sha256;
-use equipoise::pipeline::{Prepared, Settings};
+use equipoise::pipeline::{Prepared, Settings, weigh};
 use equipoise::tiling::Window;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -46,20 +46,29 @@ impl Runner {
         Ok(Self { card, engine, folder })
     }
 
-    /// Runs the network over a scan, unless that was done.
+    /// Runs the network over a scan, unless that was done. What is kept is the vote itself; it is weighed by brightness on its way out.
     pub(super) fn pass(&self, prepared: &Prepared, settings: &Settings) -> Result<Pass, Problem> {
-        let path = self.folder.join(self.key(prepared, settings)?);
+        let vote = Settings {
+            hyperintensity: false,
+            ..settings.clone()
+        };
+        let path = self.folder.join(self.key(prepared, &vote)?);
         let voxels = prepared.head.grid().len();
         let kept = path.exists().then(|| read(&path)).transpose()?;
         let found = match kept.and_then(|bytes| Found::from_bytes(&bytes, voxels)) {
             Some(found) => found,
             None => {
-                let found = self.run(prepared, settings)?;
+                let found = self.run(prepared, &vote)?;
                 write(&path, &found.to_bytes()?)?;
                 found
             }
         };
-        let mut volumes = found.volumes.into_iter();
+        let mut volumes = found.volumes.into_iter().map(|mut volume| {
+            if settings.hyperintensity {
+                weigh(prepared.head.flair(), &mut volume, None);
+            }
+            volume
+        });
         let first = volumes.next().ok_or("a pass without a probability")?;
         Ok(Pass {
             probability: prepared.restore(first)?,

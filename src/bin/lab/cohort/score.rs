@@ -29,6 +29,8 @@ pub(crate) struct Scored<'a> {
     pub(crate) pool: bool,
     /// Run in four orientations.
     pub(crate) rotations: bool,
+    /// Not weighed by brightness.
+    pub(crate) any_brightness: bool,
     pub(crate) evaluation: Evaluation,
     /// Lesions by their size, cut at the evaluation's threshold.
     pub(crate) sizes: BySize,
@@ -38,8 +40,9 @@ pub(crate) struct Scored<'a> {
 
 impl Scored<'_> {
     /// What makes it the same result as another.
-    pub(super) fn key(&self) -> (&Path, &str, &str, &str, bool) {
-        (self.model, self.case, self.channels, self.rater, self.rotations)
+    pub(super) fn key(&self) -> (&Path, &str, &str, &str, [bool; 2]) {
+        let how = [self.rotations, self.any_brightness];
+        (self.model, self.case, self.channels, self.rater, how)
     }
 
     /// DSC at the evaluation's threshold; 1 if there is nothing to find and nothing was found.
@@ -58,16 +61,28 @@ impl Scored<'_> {
             }
         };
         let rotations = if self.rotations { "-rotations" } else { "" };
+        let bright = if self.any_brightness {
+            "-any-brightness"
+        } else {
+            ""
+        };
         let name: String = name.chars().map(word).collect();
-        folder.join("pictures").join(format!("{name}{rotations}.png"))
+        folder
+            .join("pictures")
+            .join(format!("{name}{rotations}{bright}.png"))
     }
 
     /// Its line in a legend.
     pub(crate) fn label(&self) -> String {
         let model = self.model.display();
         let rotations = if self.rotations { ", four rotations" } else { "" };
+        let bright = if self.any_brightness {
+            ", not weighed by brightness"
+        } else {
+            ""
+        };
         format!(
-            "{model}: {}, {}{rotations} ({})",
+            "{model}: {}, {}{rotations}{bright} ({})",
             self.case, self.channels, self.rater
         )
     }
@@ -137,6 +152,7 @@ impl<'a> Subject<'a> {
         Ok(Scored {
             group,
             rotations: group.rotations,
+            any_brightness: group.any_brightness,
             heading: &group.heading,
             model: &group.model,
             case: &self.case.name,

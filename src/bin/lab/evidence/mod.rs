@@ -1,5 +1,6 @@
 //! `lab evidence`: from configurations to the family that ships, its cards and the tables of docs/accuracy.md.
 
+mod average;
 mod cards;
 mod document;
 
@@ -44,6 +45,9 @@ pub(crate) struct Args {
 struct Plan {
     /// Training runs, each after those that it starts from.
     runs: Vec<Run>,
+    /// Networks that are the mean of several runs.
+    #[serde(default)]
+    averages: Vec<Average>,
     /// The cohort's file.
     cohort: PathBuf,
     ablation: Ablation,
@@ -62,6 +66,16 @@ struct Run {
     hold_out: Option<u8>,
     /// Steps, if not the configuration's.
     steps: Option<u64>,
+    /// Seed, if not the configuration's.
+    seed: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Average {
+    name: String,
+    /// Runs that started from one and the same.
+    of: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +94,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     // What is wanted is trained, and what that needs.
     for name in plan.wanted()? {
         train(args, &plan, &name)?;
+    }
+    for average in &plan.averages {
+        average::make(&average.name, &average.of, &args.runs)?;
     }
     let cohort = cohort::Args {
         cohort: beside(&plan.cohort),
@@ -184,6 +201,7 @@ fn train(args: &Args, plan: &Plan, name: &str) -> Outcome {
             .as_ref()
             .map(|from| args.runs.join(from).join("weights.safetensors")),
         steps: run.steps,
+        seed: run.seed,
         minutes: None,
         fit: false,
         checkpoint_minutes: 5.0,
@@ -221,9 +239,25 @@ mod tests {
                 );
             }
         }
+        for average in &plan.averages {
+            let runs: Vec<_> = average.of.iter().map(|name| plan.find(name).unwrap()).collect();
+            assert!(runs.len() > 1, "{}", average.name);
+            for run in &runs {
+                let same = |of: &Run| (of.from.clone(), of.hold_out, of.config.clone());
+                assert_eq!(same(run), same(runs[0]), "{}", average.name);
+            }
+            let mut seeds: Vec<_> = runs.iter().map(|run| run.seed).collect();
+            seeds.sort_unstable();
+            seeds.dedup();
+            assert_eq!(seeds.len(), runs.len(), "{}", average.name);
+        }
         let groups = cohort::list::read_groups(&folder.join(&plan.cohort), &[]).unwrap();
         for group in &groups {
-            plan.find(group.model.to_str().unwrap()).unwrap();
+            let name = group.model.to_str().unwrap();
+            assert!(
+                plan.averages.iter().any(|average| average.name == name) || plan.find(name).is_ok(),
+                "{name}"
+            );
         }
     }
 }

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// Steps in all, instead of the configuration's.
     #[arg(long)]
     pub(crate) steps: Option<u64>,
+    /// Seed of patches and their order, instead of the configuration's.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     /// Stop (with a checkpoint) after so many minutes.
     #[arg(long)]
     pub(crate) minutes: Option<f64>,
@@ -185,6 +188,7 @@ fn open(args: &Args, device: &burn::tensor::Device) -> Result<Trainer, Box<dyn s
         None => TrainConfig::default(),
     };
     config.steps = args.steps.unwrap_or(config.steps);
+    config.seed = args.seed.unwrap_or(config.seed);
     config.net.check_side(config.data.side)?;
     match &args.from {
         Some(path) => {

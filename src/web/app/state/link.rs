@@ -24,6 +24,8 @@ pub struct Link {
     pub patch: Option<usize>,
     /// Average over rotations.
     pub rotations: bool,
+    /// Do not weigh the result by brightness.
+    pub any_brightness: bool,
     /// Threshold of the mask.
     pub threshold: Option<f32>,
     /// Smallest lesion kept, in cubic millimetres.
@@ -70,6 +72,7 @@ impl State {
             window: (self.settings.window != normal.settings.window).then(|| self.settings.window.clone()),
             patch: self.settings.patch,
             rotations: self.settings.rotations,
+            any_brightness: !self.settings.hyperintensity,
             threshold: (self.cut.threshold != recommended).then_some(self.cut.threshold),
             min_lesion_mm3: (self.cut.min_lesion_mm3 != normal.cut.min_lesion_mm3)
                 .then_some(self.cut.min_lesion_mm3),
@@ -89,6 +92,7 @@ impl State {
         settings.window = link.window.unwrap_or_else(|| settings.window.clone());
         settings.patch = link.patch.or(settings.patch);
         settings.rotations |= link.rotations;
+        settings.hyperintensity &= !link.any_brightness;
         if let Some(engine) = link.engine {
             settings.engine = EngineChoice::Use(engine);
         }

@@ -384,6 +384,8 @@ pub enum Action {
     ChoosePatch(Option<usize>),
     /// Average over rotations.
     ChooseRotations(bool),
+    /// Weigh the result by how bright a voxel is in FLAIR.
+    ChooseHyperintensity(bool),
     /// Start.
     Segment,
     /// Stop.
@@ -563,6 +565,7 @@ impl Default for State {
                 window: "bspline".into(),
                 patch: None,
                 rotations: false,
+                hyperintensity: true,
                 compare_windows: false,
             },
             plan: Planning::default(),

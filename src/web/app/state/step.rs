@@ -125,6 +125,10 @@ impl State {
                 self.settings.rotations = rotations;
                 self.ask_plan()
             }
+            Action::ChooseHyperintensity(hyperintensity) => {
+                self.settings.hyperintensity = hyperintensity;
+                self.ask_plan()
+            }
             Action::Segment => self.segment(),
             Action::Cancel => self.cancel(),
             Action::Save(product) if self.outcome().is_some() => vec![self.send(ToDesk::Save(product))],
