@@ -6,7 +6,7 @@ use equipoise::learn::ahead::Ahead;
 use equipoise::learn::anatomy::{self, Tissue};
 use equipoise::learn::augment::patch::Patch;
 use equipoise::learn::case::{self, Origin, head_of};
-use equipoise::learn::config::{DataConfig, Lining, PatchAugmentation};
+use equipoise::learn::config::{DataConfig, PatchAugmentation};
 use equipoise::learn::field;
 use equipoise::learn::material::{Fold, Material, SHAPE};
 use equipoise::learn::paint::{expected_ratio, ring_ratio};
@@ -371,12 +371,9 @@ fn clinical_scans_lie_on_the_materials_grid_and_most_of_them_is_known() {
         );
         let unknown = count(&|i| scan.unknown[i]) / brain;
         let marked = count(&|i| scan.lesions[i]) / 1000.0;
-        let lining = [&scan.lesions, &scan.unknown].map(|of| count(&|i| scan.lining[i] && of[i]) / 1000.0);
         println!(
-            "{number}: {marked:.1} mL surely lesion, {:.1} % unknown, of them lining {:.1} and {:.1} mL",
-            100.0 * unknown,
-            lining[0],
-            lining[1]
+            "{number}: {marked:.1} mL surely lesion, {:.1} % unknown",
+            100.0 * unknown
         );
         // As much as the 29 patients' masks hold: 0.3 to 52 mL.
         assert!((0.3..60.0).contains(&marked), "{number}: {marked} mL");
@@ -478,25 +475,6 @@ fn a_clinical_case_knows_its_painted_lesions_and_its_own_where_they_are_marked()
     let count = |mask: &[bool]| mask.iter().filter(|m| **m).count();
     assert!(count(&with.lesions) > count(&without.lesions) + 200);
     assert!(count(&with.unknown) < count(&without.unknown));
-    // The lining of the ventricles is lesion or unknown, unknown, or background.
-    let linings = [Lining::Bright, Lining::Unknown, Lining::Background].map(|lining| {
-        let mut config = told.clone();
-        config.mix.lining = lining;
-        let case = case::make_from(
-            &mut stream(0, Purpose::Case, 0),
-            &material,
-            &config,
-            Origin::Clinical,
-        );
-        let case = case.unwrap();
-        [count(&case.lesions), count(&case.unknown)]
-    });
-    assert_eq!(linings[0], [count(&with.lesions), count(&with.unknown)]);
-    let [[bright, _], [lesions, unknown], [background, rest]] = linings;
-    assert!(
-        lesions < bright && background == lesions && rest < unknown,
-        "{linings:?}"
-    );
     // A patient's few lesions may all fall where there is no room for them.
     assert!(painted >= 3, "{painted} of 4 cases with lesions");
 }

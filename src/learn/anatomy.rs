@@ -131,16 +131,6 @@ pub fn moments(tissue: &[u8], shape: Shape) -> Option<([f64; 3], [f64; 3])> {
     (n > 0.0).then_some((mean, sd))
 }
 
-/// The thin part of a `mask` next to the ventricles, from which voxels lie `from_wall` away: what is within `wall` voxels of them, unless
-/// something of the mask further away is within `attached`.
-pub(super) fn lining(mask: &[bool], from_wall: &[f32], shape: Shape, wall: f32, attached: f32) -> Vec<bool> {
-    let deep: Vec<bool> = mask.iter().zip(from_wall).map(|(m, d)| *m && *d > wall).collect();
-    let from_deep = field::distance(&deep, shape);
-    (0..mask.len())
-        .map(|i| mask[i] && from_wall[i] <= wall && from_deep[i] > attached)
-        .collect()
-}
-
 /// The fluid of a tissue map where ventricles may lie, for other fluid does not count; `None` if there is none.
 pub(super) fn ventricles(tissue: &[u8], near: &[bool]) -> Option<Vec<bool>> {
     let fluid = |(&t, &near): (&u8, &bool)| near && t == Tissue::Csf as u8;
@@ -216,27 +206,5 @@ mod tests {
         let at = |x| allowed[field::index(shape, [x, 12, 12])];
         assert!(!at(2) && !at(7) && !at(11) && at(16) && at(25));
         assert!(moments(&[0; 8], [2, 2, 2]).is_none());
-    }
-
-    #[test]
-    fn a_lining_is_thin_and_hangs_on_nothing_deep() {
-        // A wall at x = 0, a band of two voxels along it, and a lesion of six voxels in its middle.
-        let shape = [12, 30, 1];
-        let at = |i: usize| field::voxel(shape, i);
-        let wall: Vec<bool> = (0..field::len(shape)).map(|i| at(i)[0] == 0).collect();
-        let mask: Vec<bool> = (0..wall.len())
-            .map(|i| {
-                let [x, y, _] = at(i);
-                (1..=2).contains(&x) || (1..=6).contains(&x) && (13..=16).contains(&y)
-            })
-            .collect();
-        let found = lining(&mask, &field::distance(&wall, shape), shape, 3.0, 3.0);
-        for (i, found) in found.into_iter().enumerate() {
-            let [x, y, _] = at(i);
-            // Deep is x >= 4 here: from (4, 13) three voxels reach to x = 1 in its own row, and at x = 2 two rows further.
-            let sideways = if y < 13 { 13 - y } else { y.saturating_sub(16) };
-            let attached = x < 4 && (4 - x).pow(2) + sideways.pow(2) <= 9;
-            assert_eq!(found, mask[i] && x <= 3 && !attached, "{x} {y}");
-        }
     }
 }

@@ -3,7 +3,7 @@
 use super::augment::surround::{self, Kind};
 use super::augment::{acquisition, geometry};
 use super::caps;
-use super::config::{Acquisition, DataConfig, Lining, Mix};
+use super::config::{Acquisition, DataConfig};
 use super::confluent;
 use super::field::{self, Shape};
 use super::head::Head;
@@ -170,26 +170,26 @@ fn draw_origin(rng: &mut impl Rng, config: &DataConfig) -> Origin {
     }
 }
 
-/// A clinical scan as a head, with its own lesions and the lining of its ventricles as the mix has them.
-fn clinical_head(scan: &Clinical, mix: &Mix) -> Head {
-    let label = |i: usize| match (scan.lesions[i], scan.unknown[i]) {
-        _ if scan.lining[i] && mix.lining != Lining::Bright => [false, mix.lining == Lining::Unknown],
-        (lesion, unknown) => [lesion && mix.marked, unknown || lesion && !mix.marked],
+/// A clinical scan as a head, with its own lesions `marked` as such or unknown.
+fn clinical_head(scan: &Clinical, marked: bool) -> Head {
+    let (lesions, unknown) = if marked {
+        (scan.lesions.clone(), scan.unknown.clone())
+    } else {
+        (vec![false; field::len(SHAPE)], scan.suspect())
     };
-    let labels = || (0..field::len(SHAPE)).map(label);
     Head {
         shape: SHAPE,
         images: [scan.flair.clone(), scan.t1.clone()],
-        lesions: labels().map(|[lesion, _]| lesion).collect(),
-        unknown: labels().map(|[_, unknown]| unknown).collect(),
+        lesions,
+        unknown,
         tissue: scan.tissue.clone(),
         white: scan.white,
     }
 }
 
 /// Paints lesions into a clinical scan, as its thick slices would show them.
-fn paint_clinical(rng: &mut impl Rng, scan: &Clinical, mix: &Mix, lesions: &[Vec<usize>]) -> Head {
-    let mut head = clinical_head(scan, mix);
+fn paint_clinical(rng: &mut impl Rng, scan: &Clinical, marked: bool, lesions: &[Vec<usize>]) -> Head {
+    let mut head = clinical_head(scan, marked);
     paint_lesions(rng, &mut head, lesions);
     let phase = random::between(rng, 0.0, 1.0);
     for (image, own) in head.images.iter_mut().zip([&scan.flair, &scan.t1]) {
@@ -215,7 +215,7 @@ pub fn draw_head(
     // What lies around the ventricles comes first: the rest keeps its distance.
     let grow = |rng: &mut _, plan: &mut Plan<'_>, tissue: &[u8]| {
         if random::chance(rng, config.confluent) {
-            confluent::grow(rng, plan, tissue, &material.ventricles, config.confluent_lining);
+            confluent::grow(rng, plan, tissue, &material.ventricles);
         }
     };
     match origin {
@@ -252,15 +252,9 @@ pub fn draw_head(
         }
         Origin::Clinical => {
             let scan = material.clinical.choose(rng)?;
-            let own: Vec<bool> = scan
-                .lesions
-                .iter()
-                .zip(&scan.unknown)
-                .map(|(l, u)| *l || *u)
-                .collect();
-            let mut plan = Plan::new(SHAPE, &scan.allowed, &own);
+            let mut plan = Plan::new(SHAPE, &scan.allowed, &scan.suspect());
             plan_lesions(rng, &mut plan, material);
-            Some(paint_clinical(rng, scan, &config.mix, &plan.lesions))
+            Some(paint_clinical(rng, scan, config.mix.marked, &plan.lesions))
         }
     }
 }

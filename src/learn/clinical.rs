@@ -40,11 +40,6 @@ const BODY: [f32; 2] = [1.2, 1.13];
 const LEAST_BODY: usize = 30;
 const LEAST_CORE: usize = 8;
 
-/// What is bright within [`WALL`] mm of a ventricle is its lining, unless it lies within [`ATTACHED`] mm of something bright further away:
-/// a band has up to 3 mm, a slice of 4 mm blurs it, and a lesion goes further.
-const WALL: f32 = 4.0;
-const ATTACHED: f32 = 3.0;
-
 /// Where the atlas, blurred by [`PLACE_BLUR`] mm, has more white matter than this share, a bright voxel may be lesion,
 const WHITE_SHARE: f32 = 0.65;
 
@@ -163,12 +158,11 @@ impl Material {
         if mix.clinical > 0.0 {
             let atlas = Atlas::load(&data.join("lesion_shapes"))?;
             let visits = visits(data)?;
-            let ventricles = &material.ventricles;
             // Laying the atlas over a scan takes seconds, and the scans know nothing of each other.
             material.clinical = std::thread::scope(|scope| {
                 let loading: Vec<_> = visits
                     .iter()
-                    .map(|visit| scope.spawn(|| load(visit, &atlas, ventricles)))
+                    .map(|visit| scope.spawn(|| load(visit, &atlas)))
                     .collect();
                 loading
                     .into_iter()
@@ -223,7 +217,7 @@ fn grouped(core: &[bool], body: &[bool]) -> Vec<bool> {
         .collect()
 }
 
-fn load(visit: &Visit, atlas: &Atlas, ventricles: &[bool]) -> Result<Clinical, MaterialError> {
+fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
     let native = read(&visit.flair)?;
     let thickness = native.grid.spacing().into_iter().fold(0.0, f64::max) as f32;
     let flair = conform(&native).map_err(in_file(&visit.flair))?.volume;
@@ -341,14 +335,6 @@ fn load(visit: &Visit, atlas: &Atlas, ventricles: &[bool]) -> Result<Clinical, M
     // A lesion's rim is not bright, and is lesion to a rater.
     let mut unknown = dilate(&brighter(BRIGHT), SHAPE, 1.5);
     unknown.iter_mut().zip(&lesions).for_each(|(u, l)| *u &= !l);
-    let bright: Vec<bool> = lesions.iter().zip(&unknown).map(|(l, u)| *l || *u).collect();
-    let lining = match anatomy::ventricles(&tissue, ventricles) {
-        None => vec![false; bright.len()],
-        Some(ventricles) => {
-            let from_wall = field::distance(&ventricles, SHAPE);
-            anatomy::lining(&bright, &from_wall, SHAPE, WALL, ATTACHED)
-        }
-    };
     let allowed = anatomy::allowed(&tissue, SHAPE);
     let t1 = t1.map_or_else(|| vec![0.0; tissue.len()], |t1| laid(&t1));
     let white_t1 = level(&t1).filter(|level| *level > 0.0).unwrap_or(1.0);
@@ -359,7 +345,6 @@ fn load(visit: &Visit, atlas: &Atlas, ventricles: &[bool]) -> Result<Clinical, M
         tissue,
         lesions,
         unknown,
-        lining,
         allowed,
         thickness,
     })

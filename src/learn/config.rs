@@ -14,8 +14,6 @@ pub struct DataConfig {
     pub mix: Mix,
     /// Probability that a made case gets confluent lesions around its ventricles ([`confluent`](super::confluent)).
     pub confluent: f64,
-    /// Parts of them that line a ventricle only so many mm deep are left out: raters leave out a thin bright lining.
-    pub confluent_lining: f32,
     /// Which patches are taken from a case.
     pub selection: Selection,
     /// Shape and place of a whole head.
@@ -41,7 +39,6 @@ impl Default for DataConfig {
             side: 64,
             mix: Mix::default(),
             confluent: 0.35,
-            confluent_lining: 0.0,
             selection: Selection::default(),
             geometry: Geometry::default(),
             acquisition: Acquisition::default(),
@@ -101,21 +98,6 @@ pub struct Mix {
     pub clinical: f64,
     /// Whether what is surely lesion in a clinical scan trains as lesion; if not, it is unknown.
     pub marked: bool,
-    /// What the bright lining of the ventricles in a clinical scan trains as.
-    pub lining: Lining,
-}
-
-/// What the thin bright [lining](super::material::Clinical::lining) of the ventricles trains as in clinical scans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Lining {
-    /// As any other bright voxel: lesion where it is very bright, unknown elsewhere.
-    #[default]
-    Bright,
-    /// Unknown.
-    Unknown,
-    /// Background: raters leave it out.
-    Background,
 }
 
 impl Default for Mix {
@@ -126,7 +108,6 @@ impl Default for Mix {
             synthetic: 0.30,
             clinical: 0.0,
             marked: false,
-            lining: Lining::Bright,
         }
     }
 }

@@ -53,14 +53,21 @@ pub struct Clinical {
     pub lesions: Vec<bool>,
     /// Where what is bright may be lesion; never where it surely is.
     pub unknown: Vec<bool>,
-    /// Where what is bright is but a thin lining of a ventricle; such voxels are among the lesions or the unknown too.
-    pub lining: Vec<bool>,
     /// Where lesions may be painted.
     pub allowed: Vec<bool>,
     /// Median white-matter intensity of FLAIR and T1 (1 for a T1 that is missing).
     pub white: [f32; 2],
     /// Thickness of the FLAIR's slices in mm.
     pub thickness: f32,
+}
+
+impl Clinical {
+    /// Where something bright is surely lesion or may be.
+    #[must_use]
+    pub fn suspect(&self) -> Vec<bool> {
+        let both = self.lesions.iter().zip(&self.unknown);
+        both.map(|(lesion, unknown)| *lesion || *unknown).collect()
+    }
 }
 
 /// One patient's tissue map without an image. Fields have [`SHAPE`].
