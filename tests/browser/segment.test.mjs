@@ -119,6 +119,24 @@ pageTest("the threshold re-cuts the probability live", {}, async ({ page, app })
   }
 });
 
+pageTest("what is no brighter than the brain is marked only if asked for", {}, async ({ page, app, shot }) => {
+  await app.engine.selectOption({ label: "CPU" });
+  await app.openSample.click();
+  await app.says("Ready");
+  await page.getByText("Settings").first().click();
+  const bright = page.getByRole("checkbox", { name: /brighter than the brain/ });
+  assert.ok(await bright.isChecked(), "the weight is on unless turned off");
+  await shot("-settings");
+  const loads = [];
+  for (const on of [true, false]) {
+    await bright.setChecked(on);
+    await app.segment.click();
+    await app.says("Done", 400_000);
+    loads.push(await figure(page, "Lesion load"));
+  }
+  assert.ok(loads[0] > 0.5 && loads[1] > 1.1 * loads[0], `${loads[0]} mL with the weight, ${loads[1]} mL without`);
+});
+
 pageTest("an oblique scan with thick slices comes back in its own grid and name", {}, async ({ app }) => {
   await app.engine.selectOption({ label: "CPU" });
   await app.flair.setInputFiles(inputs["sub-x_ses-2_FLAIR"]);
