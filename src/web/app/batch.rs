@@ -3,7 +3,7 @@
 use web_sys::{File, HtmlInputElement};
 use yew::prelude::*;
 
-use super::controls::target;
+use super::controls::{check, target};
 use super::page::PanelProps;
 use super::state::{Action, BatchAction, Fate, Item};
 use super::words;
@@ -34,13 +34,7 @@ pub(super) fn BatchPanel(props: &BatchProps) -> Html {
     };
     let send = |action: BatchAction| act.reform(move |_: MouseEvent| Action::Batch(action.clone()));
     let check = |label: &'static str, on: bool, action: fn(bool) -> BatchAction| {
-        let act = act.clone();
-        let onchange = Callback::from(move |event: Event| {
-            if let Some(input) = target::<HtmlInputElement>(&event) {
-                act.emit(Action::Batch(action(input.checked())));
-            }
-        });
-        html! { <label class="check"><input type="checkbox" checked={on} {onchange} />{ label }</label> }
+        check(label, on, false, act.reform(move |on| Action::Batch(action(on))))
     };
     let running = batch.is_running();
     let finished = batch.finished();

@@ -17,6 +17,21 @@ pub(super) fn select(
     html! { <Select {label} value={value.to_owned()} {choices} {disabled} {changed} /> }
 }
 
+/// A check box with its words behind it.
+pub(super) fn check(label: &'static str, checked: bool, disabled: bool, changed: Callback<bool>) -> Html {
+    let onchange = Callback::from(move |event: Event| {
+        if let Some(input) = target::<HtmlInputElement>(&event) {
+            changed.emit(input.checked());
+        }
+    });
+    html! {
+        <label class="check">
+            <input type="checkbox" {checked} {disabled} {onchange} />
+            <span>{ label }</span>
+        </label>
+    }
+}
+
 #[derive(Properties, PartialEq)]
 struct SelectProps {
     label: &'static str,

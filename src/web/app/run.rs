@@ -2,7 +2,7 @@
 
 use yew::prelude::*;
 
-use super::controls::{self, owned, select, side_key, sides, target};
+use super::controls::{self, check, owned, select, side_key, sides};
 use super::page::PanelProps;
 use super::state::{Action, Planning, Run, State};
 use super::words;
@@ -70,16 +70,6 @@ fn settings(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
     ];
     let overlap = act.reform(|key: String| Action::ChooseOverlap(key.parse().unwrap_or(0.5)));
     let patch = act.reform(|key: String| Action::ChoosePatch(key.parse().ok()));
-    let rotations = act.reform(|event: Event| {
-        Action::ChooseRotations(
-            target::<web_sys::HtmlInputElement>(&event).is_some_and(|input| input.checked()),
-        )
-    });
-    let hyperintensity = act.reform(|event: Event| {
-        Action::ChooseHyperintensity(
-            target::<web_sys::HtmlInputElement>(&event).is_some_and(|input| input.checked()),
-        )
-    });
     html! {
         <>
             <div class="row two">
@@ -88,14 +78,10 @@ fn settings(state: &State, act: &Callback<Action>, disabled: bool) -> Html {
                     act.reform(Action::ChooseVoting)) }
             </div>
             { select("Patch size", &side_key(settings.patch), sides("Automatic", &PATCHES), disabled, patch) }
-            <label class="check">
-                <input type="checkbox" checked={settings.rotations} {disabled} onchange={rotations} />
-                <span>{ "Average over four rotations (4 × the time)" }</span>
-            </label>
-            <label class="check">
-                <input type="checkbox" checked={settings.hyperintensity} {disabled} onchange={hyperintensity} />
-                <span>{ "Mark only what is brighter than the brain in FLAIR" }</span>
-            </label>
+            { check("Average over four rotations (4 × the time)", settings.rotations, disabled,
+                act.reform(Action::ChooseRotations)) }
+            { check("Mark only what is brighter than the brain in FLAIR", settings.hyperintensity, disabled,
+                act.reform(Action::ChooseHyperintensity)) }
         </>
     }
 }

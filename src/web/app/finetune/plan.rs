@@ -1,13 +1,12 @@
 //! Stage 2: how to train, and what it costs.
 
-use web_sys::HtmlInputElement;
 use yew::prelude::*;
 
 use super::StageProps;
 use super::state::{Action, Budget, HeldOutCase, Planning, Stage, State};
 use crate::learn::tune::{Part, Statistics};
 use crate::pipeline::finetune::Settings;
-use crate::web::app::controls::{self, Number, Slider, owned, select, side_key, sides, target};
+use crate::web::app::controls::{self, Number, Slider, check, owned, select, side_key, sides};
 use crate::web::app::words;
 use crate::web::messages::finetune::TunePlan;
 
@@ -237,7 +236,6 @@ fn held_out(state: &State, act: &Callback<Action>, locked: bool) -> Html {
 fn more(state: &State, act: &Callback<Action>, locked: bool) -> Html {
     let settings = &state.form.settings;
     let frozen = settings.statistics == Statistics::Frozen;
-    let checked = |event: &Event| target::<HtmlInputElement>(event).is_some_and(|input| input.checked());
     html! {
         <>
             <Number
@@ -256,27 +254,12 @@ fn more(state: &State, act: &Callback<Action>, locked: bool) -> Html {
             { count("Checkpoint every", "steps", settings.checkpoint_every, 1, locked,
                 &set(state, act, |settings, every| settings.checkpoint_every = every)) }
             { count("Seed", "", settings.seed, 0, locked, &set(state, act, |settings, seed| settings.seed = seed)) }
-            <label class="check">
-                <input
-                    type="checkbox"
-                    checked={settings.augment}
-                    disabled={locked}
-                    onchange={set(state, act, move |settings, event| settings.augment = checked(&event))}
-                />
-                <span>{ "Vary the patches (pose, mirror image, intensities)" }</span>
-            </label>
-            <label class="check">
-                <input
-                    type="checkbox"
-                    checked={frozen}
-                    disabled={locked}
-                    onchange={set(state, act, move |settings, event| {
-                        settings.statistics =
-                            if checked(&event) { Statistics::Frozen } else { Statistics::Adapted };
-                    })}
-                />
-                <span>{ "Keep the normalisation of the network it starts from" }</span>
-            </label>
+            { check("Vary the patches (pose, mirror image, intensities)", settings.augment, locked,
+                set(state, act, |settings, augment| settings.augment = augment)) }
+            { check("Keep the normalisation of the network it starts from", frozen, locked,
+                set(state, act, |settings, keep| {
+                    settings.statistics = if keep { Statistics::Frozen } else { Statistics::Adapted };
+                })) }
         </>
     }
 }
