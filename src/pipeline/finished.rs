@@ -298,7 +298,7 @@ mod tests {
         let segmentation = Segmentation {
             probability,
             variance: Some(variance),
-            others: Vec::new(),
+            windows: Vec::new(),
             patches: 8,
             notes: Vec::new(),
         };

@@ -63,12 +63,7 @@ impl FusionStudy {
         settings: &Settings,
         segmentation: &mut Segmentation,
     ) -> Result<Self, TilingError> {
-        let own = Fused {
-            probability: segmentation.probability.clone(),
-            variance: segmentation.variance.clone(),
-        };
-        let mut windows = vec![(settings.window, own)];
-        windows.append(&mut segmentation.others);
+        let mut windows = std::mem::take(&mut segmentation.windows);
         windows.sort_by_key(|(window, _)| Window::ALL.iter().position(|known| known == window));
         let numbers = windows
             .iter()
@@ -287,7 +282,11 @@ mod tests {
         let mut segmentation = Segmentation {
             probability: fused(1.0).probability,
             variance: fused(1.0).variance,
-            others: vec![(Window::Uniform, fused(0.0)), (Window::Gaussian, fused(0.36))],
+            windows: vec![
+                (Window::Uniform, fused(0.0)),
+                (Window::Gaussian, fused(0.36)),
+                (Window::Bspline, fused(1.0)),
+            ],
             patches: 1,
             notes: Vec::new(),
         };

@@ -20,13 +20,13 @@ const WAITING_PER_FLYING: usize = 4;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmentation {
     /// Lesion probability of every voxel, x fastest; 0 outside the foreground. Weighed by brightness if
-    /// [`Settings::hyperintensity`] asked for it, and [`Segmentation::variance`] and [`Segmentation::others`] with it.
+    /// [`Settings::hyperintensity`] asked for it, and [`Segmentation::variance`] with it.
     pub probability: Vec<f32>,
     /// Weighted variance of the votes of every voxel, if [`Settings::variance`] asked for it; 0 outside the
     /// foreground.
     pub variance: Option<Vec<f32>>,
-    /// The same votes fused by the other windows, if [`Settings::compare_windows`] asked for it.
-    pub others: Vec<(Window, Fused)>,
+    /// The votes fused by every window, the run's own among them and none weighed, if [`Settings::compare_windows`] asked for it.
+    pub windows: Vec<(Window, Fused)>,
     /// Patches predicted, rotations counted.
     pub patches: usize,
     /// Things a person should know about the result, one sentence each.
@@ -197,21 +197,18 @@ impl<H: Deref<Target = Head>> Run<H> {
                     }
                 }
             }
-            if self.settings.hyperintensity {
-                weigh(
-                    self.head.flair(),
-                    &mut fused.probability,
-                    fused.variance.as_deref_mut(),
-                );
-            }
             fused
         };
-        let fused = close(self.fuser);
-        let others = self
-            .others
-            .into_iter()
-            .map(|(window, fuser)| (window, close(fuser)))
-            .collect();
+        let mut fused = close(self.fuser);
+        let others = self.others.into_iter();
+        let mut windows: Vec<_> = others.map(|(window, fuser)| (window, close(fuser))).collect();
+        if self.settings.compare_windows {
+            windows.push((self.settings.window, fused.clone()));
+        }
+        if self.settings.hyperintensity {
+            let flair = self.head.flair();
+            weigh(flair, &mut fused.probability, fused.variance.as_deref_mut());
+        }
         let mut notes = Vec::new();
         if self.judged > 0 && self.flat == self.judged {
             notes.push(format!(
@@ -223,7 +220,7 @@ impl<H: Deref<Target = Head>> Run<H> {
         Ok(Segmentation {
             probability: fused.probability,
             variance: fused.variance,
-            others,
+            windows,
             patches: total,
             notes,
         })

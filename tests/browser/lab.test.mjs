@@ -22,7 +22,10 @@ const OWN = new Set(["engine", "timings"]);
 function differences(a, b, at = "") {
   if (OWN.has(at)) return [];
   if (typeof a === "number" && typeof b === "number") {
-    return Math.abs(a - b) <= 1e-4 * Math.max(1, Math.abs(a)) ? [] : [`${at}: ${a} and ${b}`];
+    // The two engines' probabilities differ by rounding, and a voxel that lies on one of the curve's thresholds may fall on either
+    // side of it: one of the sample's 2182 lesion voxels is 0.0005 of recall.
+    const near = /\bcurve\.\d+\.(precision|recall)$/.test(at) ? 2e-3 : 1e-4;
+    return Math.abs(a - b) <= near * Math.max(1, Math.abs(a)) ? [] : [`${at}: ${a} and ${b}`];
   }
   if (a && b && typeof a === "object" && typeof b === "object") {
     const keys = new Set([...Object.keys(a), ...Object.keys(b)]);

@@ -400,7 +400,7 @@ mod tests {
         let segmentation = Segmentation {
             probability: conformed.data,
             variance: None,
-            others: Vec::new(),
+            windows: Vec::new(),
             patches: 8,
             notes: Vec::new(),
         };

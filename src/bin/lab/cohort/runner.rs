@@ -92,8 +92,9 @@ impl Runner {
         let seconds = start.elapsed().as_secs_f64();
         eprintln!();
         let (others, rest): (Vec<_>, Vec<_>) = found
-            .others
+            .windows
             .into_iter()
+            .filter(|(window, _)| *window != settings.window)
             .map(|(window, fused)| (window, fused.probability))
             .unzip();
         Ok(Found {
