@@ -1,4 +1,4 @@
-// The README's pictures, drawn anew: `./dev test browser pictures` writes docs/images. Not among the tests, for it takes minutes
+// The README's pictures, drawn anew: `./dev test browser pictures` writes docs/images (`pictures-beta` that one alone). Not among the tests, for it takes minutes
 // and writes into the tree. The one of fine-tuning needs a folder of cases in EQUIPOISE_COHORT, made by
 // `lab synthetic --maps MAPS --small --shift --first 2 --count 6 --out FOLDER`.
 import { readdirSync } from "node:fs";
@@ -18,27 +18,28 @@ async function follow(page, hash) {
   await page.goto(there);
 }
 
-pageTest("pictures: segment", sized(1280, 800), async ({ page, app }) => {
+pageTest("pictures-segment", sized(1280, 800), async ({ page, app }) => {
   await follow(page, "#segment?sample=head&result=1&engine=cpu");
   await app.says("Done", 400_000);
   await settled(page);
   await page.screenshot({ path: image("segment") });
 });
 
-pageTest("pictures: explore", sized(1280, 860), async ({ page }) => {
+pageTest("pictures-explore", sized(1280, 860), async ({ page }) => {
   await follow(page, "#explore");
   await settled(page);
   await page.screenshot({ path: image("explore") });
 });
 
-pageTest("pictures: beta", sized(1280, 1000), async ({ page }) => {
+pageTest("pictures-beta", sized(1280, 1000), async ({ page }) => {
   await follow(page, "#explore/scan?sample=small&result=1&engine=cpu&member=1");
-  await page.getByText("Every network at 0.50").waitFor({ timeout: 400_000 });
+  await page.getByRole("button", { name: "Take the sample’s" }).click({ timeout: 400_000 });
+  await page.getByRole("heading", { name: "Precision and recall" }).waitFor({ timeout: 60_000 });
   await settled(page);
   await page.screenshot({ path: image("beta") });
 });
 
-pageTest("pictures: fusion", sized(1280, 1000), async ({ page }) => {
+pageTest("pictures-fusion", sized(1280, 1000), async ({ page }) => {
   await follow(page, "#explore/fusion?sample=small&result=1&engine=cpu&layer=disagreement");
   await page.locator(".explore table.numbers").first().waitFor({ timeout: 400_000 });
   await settled(page);
@@ -46,7 +47,7 @@ pageTest("pictures: fusion", sized(1280, 1000), async ({ page }) => {
 });
 
 const cases = process.env.EQUIPOISE_COHORT;
-pageTest("pictures: finetune", { ...sized(1280, 1190), skip: cases ? false : "no EQUIPOISE_COHORT" }, async ({ page }) => {
+pageTest("pictures-finetune", { ...sized(1280, 1190), skip: cases ? false : "no EQUIPOISE_COHORT" }, async ({ page }) => {
   const view = viewOf(page);
   const files = readdirSync(cases).filter((file) => file.endsWith(".nii.gz"));
   await view.open(files.map((file) => path.join(cases, file)), "6 of 6 cases ready for training.");
