@@ -22,6 +22,10 @@ const PLASMA = {
   A: [255, 255, 255, 255, 255, 255, 255, 255, 255],
   I: [0, 32, 64, 96, 128, 159, 191, 223, 255],
 };
+// This share of the voxels in the middle may be brighter than what counts as its brightest; lesions elsewhere are brighter by no more
+// than the headroom.
+const GLARE = 0.001;
+const HEADROOM = 1.25;
 // NiiVue's ZERO_TO_MAX_TRANSPARENT_BELOW_MIN: colours span 0 to calMax, below calMin nothing is drawn.
 const FROM_ZERO = 1;
 const UINT8 = 2;
@@ -115,9 +119,9 @@ export class Viewer {
       if (!scan) throw new Error("the viewer cannot read this file");
       // A few voxels below zero are overshoot of someone's resampling: air, or what was stripped, is black all the same.
       // Scores with a mean of zero reach further down and keep their window.
-      if (scan.calMin < 0 && -scan.calMin < scan.calMax / 2) {
-        await this.#view.setVolume(0, { calMin: 0 });
-      }
+      const calMin = scan.calMin < 0 && -scan.calMin < scan.calMax / 2 ? 0 : scan.calMin;
+      const white = whiteInTheMiddle(scan);
+      await this.#view.setVolume(0, { calMin, calMax: white > calMin ? Math.min(scan.calMax, white) : scan.calMax });
       if (!this.#probability) this.#moved = false;
       await this.#placeOverlay();
       const shown = this.#view.volumes[0];
@@ -380,6 +384,16 @@ export class Viewer {
 
 // Strokes that can be undone: each is a copy of the whole mask.
 const MOST_STROKES = 12;
+
+// What is to be white by the middle third of a scan along each axis; NaN if it has no numbers. The middle of a head is brain: fat
+// around it can be twice as bright, and a window that spans both leaves the brain in the dark.
+function whiteInTheMiddle({ img, dims: [, nx, ny, nz], hdr }) {
+  const middle = (n) => Array.from({ length: Math.ceil(n / 6) }, (_, at) => Math.floor(n / 3) + 2 * at);
+  const found = middle(nz).flatMap((z) => middle(ny).flatMap((y) => middle(nx).map((x) => img[x + nx * (y + ny * z)])));
+  const values = Float64Array.from(found.filter(Number.isFinite)).sort();
+  const brightest = values[Math.floor((1 - GLARE) * values.length)];
+  return HEADROOM * (brightest * (hdr.scl_slope || 1) + (hdr.scl_inter || 0));
+}
 
 // Visits all voxels of a scan: their place in a drawing (which is in RAS order) and in the file.
 function forEachVoxel({ dimsRAS, img2RASstep: step, img2RASstart: start }, visit) {

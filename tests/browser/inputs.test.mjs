@@ -34,6 +34,17 @@ for (const [name, wrong, remedy] of refused) {
   });
 }
 
+pageTest("bright fat around a brain does not leave it in the dark", {}, async ({ page, app, shot }) => {
+  await app.flair.setInputFiles(inputs.fat);
+  await app.says("Ready");
+  const white = page.getByLabel("White at");
+  await page.waitForTimeout(1500);
+  // The brain reaches 360 and its noise 400; the fat has 1100.
+  const value = Number(await white.inputValue());
+  await shot();
+  assert.ok(value > 380 && value < 550, `white at ${value}`);
+});
+
 pageTest("says how many voxels were no numbers", {}, async ({ page, app }) => {
   await app.flair.setInputFiles(inputs.nan);
   await app.says("Ready");

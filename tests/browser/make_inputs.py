@@ -42,6 +42,12 @@ flair = head(shape, spacing).astype(np.int16)
 good = save("good.nii.gz", flair, place)
 save("good_t1.nii.gz", head(shape, spacing).astype(np.int16), place)
 
+# Fat around the brain, three times as bright as anything in it.
+axes = [(np.arange(n) - (n - 1) / 2) for n in shape]
+x, y, z = np.meshgrid(*axes, indexing="ij")
+radius = np.sqrt((x / 17) ** 2 + (y / 19) ** 2 + (z / 15) ** 2)
+save("fat.nii.gz", np.where((radius > 0.88) & (radius < 1), 1100, flair).astype(np.int16), place)
+
 # A name as BIDS has them, oblique, anisotropic, axes turned: the output must come back in exactly this grid.
 turn = np.deg2rad(11)
 rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])

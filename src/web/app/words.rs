@@ -48,6 +48,16 @@ pub fn millilitres(load: f64) -> String {
     }
 }
 
+/// A threshold with as many digits as the sliders have; where that would be 0, that it is less.
+#[must_use]
+pub fn threshold(value: f32) -> String {
+    if value <= 0.005 {
+        "below 0.01".to_owned()
+    } else {
+        format!("{value:.2}")
+    }
+}
+
 /// The engine's name.
 #[must_use]
 pub fn engine(kind: EngineKind) -> &'static str {
@@ -129,6 +139,19 @@ pub fn counted(count: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_threshold_is_never_said_to_be_nothing() {
+        for (value, said) in [
+            (0.0, "below 0.01"),
+            (0.0049, "below 0.01"),
+            (0.0051, "0.01"),
+            (0.5, "0.50"),
+            (1.0, "1.00"),
+        ] {
+            assert_eq!(threshold(value), said);
+        }
+    }
 
     #[test]
     fn durations_are_said_in_the_unit_that_fits() {

@@ -310,7 +310,7 @@ fn table(state: &State, names: &[String], members: &[AtCut], shown: usize) -> Ht
                                 <td>{ three(voxels.f_beta(1.0)) }</td>
                                 <td>{ three(voxels.f_beta(2.0)) }</td>
                                 <td>{ three(ranked.and_then(|ranked| ranked.apr)) }</td>
-                                <td>{ best.map_or("–".to_owned(), |best| format!("{:.3} at {:.2}", best.f_beta, best.threshold)) }</td>
+                                <td>{ best.map_or("–".to_owned(), |best| format!("{:.3} at {}", best.f_beta, words::threshold(best.threshold))) }</td>
                             }
                         </tr>
                     }
