@@ -214,3 +214,26 @@ impl Card {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_card_that_ships_is_one_of_today() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("www/models");
+        let mut read = 0;
+        for folder in std::fs::read_dir(models).unwrap() {
+            let path = folder.unwrap().path().join("card.json");
+            let text = std::fs::read_to_string(&path).unwrap();
+            let card: Card =
+                serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            // Nothing is left over and nothing is missing: what is read is what would be written.
+            let again = serde_json::to_string_pretty(&card).unwrap();
+            assert_eq!(again.trim(), text.trim(), "{}", path.display());
+            read += 1;
+        }
+        assert!(read >= 4, "{read} cards");
+    }
+}
