@@ -17,16 +17,23 @@ function replace(inner) {
   return undefined;
 }
 
+// Whether two points of a precision-recall curve are the same but for one lesion voxel: the two engines' probabilities differ by
+// rounding, and a voxel that lies on the point's threshold may fall on either side of it.
+const LESION = 2182; // voxels of the sample's own mask
+function sameButForAVoxel(a, b) {
+  const marked = (a.recall * LESION) / a.precision;
+  const apart = (key) => Math.abs(a[key] - b[key]);
+  return apart("recall") < 1.001 / LESION && apart("precision") < 1 / marked + 1e-4 && apart("threshold") <= 1e-4;
+}
+
 // Numbers that differ, by where they stand. What says where and how fast it ran may differ.
 const OWN = new Set(["engine", "timings"]);
 function differences(a, b, at = "") {
   if (OWN.has(at)) return [];
   if (typeof a === "number" && typeof b === "number") {
-    // The two engines' probabilities differ by rounding, and a voxel that lies on one of the curve's thresholds may fall on either
-    // side of it: one of the sample's 2182 lesion voxels is 0.0005 of recall.
-    const near = /\bcurve\.\d+\.(precision|recall)$/.test(at) ? 2e-3 : 1e-4;
-    return Math.abs(a - b) <= near * Math.max(1, Math.abs(a)) ? [] : [`${at}: ${a} and ${b}`];
+    return Math.abs(a - b) <= 1e-4 * Math.max(1, Math.abs(a)) ? [] : [`${at}: ${a} and ${b}`];
   }
+  if (/\bcurve\.\d+$/.test(at) && a && b && sameButForAVoxel(a, b)) return [];
   if (a && b && typeof a === "object" && typeof b === "object") {
     const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
     return [...keys].flatMap((key) => differences(a[key], b[key], at ? `${at}.${key}` : key));

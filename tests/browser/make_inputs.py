@@ -15,11 +15,16 @@ paths = {}
 rng = np.random.default_rng(20)
 
 
-def head(shape, spacing):
-    """An ellipsoid with noise, brighter inside: enough of a head to be normalised."""
+def radii(shape, spacing):
+    """Of every voxel, how far out it lies in an ellipsoid: 1 on its surface."""
     axes = [(np.arange(n) - (n - 1) / 2) * step for n, step in zip(shape, spacing)]
     x, y, z = np.meshgrid(*axes, indexing="ij")
-    radius = np.sqrt((x / 17) ** 2 + (y / 19) ** 2 + (z / 15) ** 2)
+    return np.sqrt((x / 17) ** 2 + (y / 19) ** 2 + (z / 15) ** 2)
+
+
+def head(shape, spacing):
+    """An ellipsoid with noise, brighter inside: enough of a head to be normalised."""
+    radius = radii(shape, spacing)
     return np.where(radius < 1, 300 + 60 * np.cos(9 * radius) + rng.normal(0, 12, shape), rng.normal(0, 2, shape) ** 2)
 
 
@@ -43,9 +48,7 @@ good = save("good.nii.gz", flair, place)
 save("good_t1.nii.gz", head(shape, spacing).astype(np.int16), place)
 
 # Fat around the brain, three times as bright as anything in it.
-axes = [(np.arange(n) - (n - 1) / 2) for n in shape]
-x, y, z = np.meshgrid(*axes, indexing="ij")
-radius = np.sqrt((x / 17) ** 2 + (y / 19) ** 2 + (z / 15) ** 2)
+radius = radii(shape, spacing)
 save("fat.nii.gz", np.where((radius > 0.88) & (radius < 1), 1100, flair).astype(np.int16), place)
 
 # A name as BIDS has them, oblique, anisotropic, axes turned: the output must come back in exactly this grid.
