@@ -48,6 +48,15 @@ export function viewOf(page) {
       if (patch) await main.getByLabel("Training patch").selectOption(patch);
     },
     says: (words, timeout = 240_000) => main.getByRole("status").filter({ hasText: words }).first().waitFor({ timeout }),
+    // Keeps every word of the page's status from now on, for what may pass faster than a test looks; call the answer to read.
+    async listen() {
+      await main.evaluate((element) => {
+        window.said = new Set();
+        const hear = () => element.querySelectorAll("[role=status]").forEach((status) => window.said.add(status.textContent));
+        new MutationObserver(hear).observe(element, { childList: true, characterData: true, subtree: true });
+      });
+      return () => page.evaluate(() => [...window.said]);
+    },
     // Steps done, from the words on the run.
     async step() {
       const said = main.getByRole("status").filter({ hasText: /step \d+ of/ }).first();
