@@ -14,6 +14,7 @@ mod soup;
 mod tuner;
 mod watch;
 
+pub use adamw::AdamW;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{TrainConfig, TrainConfigError};
 pub use soup::soup;

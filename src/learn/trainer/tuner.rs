@@ -4,6 +4,7 @@ use super::adamw::AdamW;
 use super::{Guarded, flat, snapshot};
 use crate::learn::augment::patch::Patch;
 use crate::learn::tune::{Held, Recipe, Statistics, StepReport};
+use crate::net::kernels::{self, AdamStep};
 use crate::net::weights::{self, WeightsError};
 use crate::net::{DenseNet, Engine, EngineError, NetConfig};
 use burn::module::Module;
@@ -143,7 +144,7 @@ impl Tuner {
             .collect();
         let mut run = Run {
             number,
-            optimiser: AdamW::new(moving.len(), recipe.weight_decay, recipe.clip),
+            optimiser: AdamW::new(&net),
             recipe: recipe.clone(),
             config,
             net,
@@ -213,8 +214,13 @@ impl Tuner {
         }
         let grads = GradientsParams::from_grads(loss.backward(), &run.net);
         let learning_rate = run.recipe.learning_rate_at(step);
-        let net = run.net.clone();
-        run.net = run.optimiser.step(net, grads, learning_rate, step + 1);
+        let next = AdamStep {
+            time: step + 1,
+            rate: learning_rate,
+            decay: run.recipe.weight_decay,
+            clip: run.recipe.clip,
+        };
+        run.net = run.optimiser.step(run.net.clone(), grads, next);
         run.follow();
         run.step += 1;
         let report = StepReport {
@@ -271,11 +277,17 @@ impl Tuner {
         for ((weight, average), moments) in weights.into_iter().zip(&run.average).zip(&run.optimiser.moments)
         {
             let Some(average) = average else { continue };
-            let mut tensors = vec![weight, average.clone()];
-            tensors.extend(moments.iter().flatten().cloned());
-            let mut part = Vec::with_capacity(tensors.len());
-            for tensor in tensors {
+            let mut part = Vec::new();
+            for tensor in [weight, average.clone()] {
                 part.push(flat::host(tensor).await.map_err(TunerError::Device)?);
+            }
+            if let Some(moments) = moments {
+                let n = moments.shape().num_elements();
+                let mut first = flat::host(moments.clone().reshape([n]))
+                    .await
+                    .map_err(TunerError::Device)?;
+                let second = first.split_off(n / 2);
+                part.extend([first, second]);
             }
             parts.push(part);
         }
@@ -294,7 +306,7 @@ impl Run {
         let now = flat::read(&self.net);
         for (average, now) in self.average.iter_mut().zip(now) {
             if let Some(tensor) = average.take() {
-                *average = Some(tensor * keep + now * (1.0 - keep));
+                *average = Some(kernels::follow(tensor, now, keep));
             }
         }
     }
@@ -322,7 +334,7 @@ impl Run {
             weights.push(tensors.next());
             self.average[at] = tensors.next();
             self.optimiser.moments[at] = match (tensors.next(), tensors.next()) {
-                (Some(first), Some(second)) => Some([first, second]),
+                (Some(first), Some(second)) => Some(Tensor::stack(vec![first, second], 0)),
                 _ => None,
             };
         }

@@ -2,7 +2,7 @@
 use super::*;
 #[cfg(feature = "learn")]
 use burn::backend::ops::FloatTensorOps;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 #[cfg(feature = "learn")]
 use burn::tensor::{Distribution, TensorData, module};
 

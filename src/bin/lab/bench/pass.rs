@@ -3,8 +3,9 @@
 use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation};
+use equipoise::learn::trainer::AdamW;
 use equipoise::loss::Loss;
-use equipoise::net::kernels::Renorm;
+use equipoise::net::kernels::{AdamStep, Renorm};
 use equipoise::net::{DenseNet, InferNet, Mode, NetConfig, Training, stock, weights};
 
 /// Learning rate of the timed steps.
@@ -29,12 +30,20 @@ pub(super) struct How {
     pub(super) half: bool,
 }
 
+/// Adam: ours, or burn's for stock operators.
+enum Optimiser {
+    Ours(AdamW),
+    Burn(ModuleOptimizer),
+}
+
 /// A network, a patch and, for training, an optimiser.
 pub(super) struct Pass {
     net: DenseNet,
     /// The network as an engine predicts with it.
     infer: InferNet,
-    optimiser: ModuleOptimizer,
+    optimiser: Optimiser,
+    /// Steps done.
+    done: u64,
     x: Tensor<5>,
     labels: Tensor<5>,
     work: Work,
@@ -72,8 +81,13 @@ impl Pass {
             } else {
                 InferNet::new(&net)
             },
+            optimiser: if stock {
+                Optimiser::Burn(AdamConfig::new().with_epsilon(1e-8).init())
+            } else {
+                Optimiser::Ours(AdamW::new(&net))
+            },
+            done: 0,
             net,
-            optimiser: AdamConfig::new().with_epsilon(1e-8).init(),
             x: Tensor::from_data(TensorData::new(patch(channels, side), shape(channels)), &device),
             labels: Tensor::from_data(TensorData::new(labels(side), shape(1)), &device),
             work,
@@ -115,7 +129,20 @@ impl Pass {
         };
         let loss = Loss::default().forward(logits, self.labels.clone());
         let grads = GradientsParams::from_grads(loss.backward(), &self.net);
-        self.net = self.optimiser.step(RATE, self.net.clone(), grads);
+        self.done += 1;
+        self.net = match &mut self.optimiser {
+            Optimiser::Burn(burn) => burn.step(RATE, self.net.clone(), grads),
+            Optimiser::Ours(ours) => {
+                // As burn's: nothing decays, nothing is clipped.
+                let step = AdamStep {
+                    time: self.done,
+                    rate: RATE,
+                    decay: 0.0,
+                    clip: 1e30,
+                };
+                ours.step(self.net.clone(), grads, step)
+            }
+        };
         // The first layer's weights depend on all gradients; a lazy device computes them when they are read.
         let weight = self.net.valid().stem.convs[0].weight.val();
         let _: f32 = weight.sum().into_scalar();

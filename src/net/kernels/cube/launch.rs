@@ -25,6 +25,12 @@ pub(super) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> Cub
     beside(like, shape, like.dtype)
 }
 
+/// A contiguous tensor of anything, beside `like`, of its shape and type.
+pub(super) fn alike(like: &CubeTensor) -> CubeTensor {
+    let shape = like.meta.shape().clone();
+    empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), shape, like.dtype)
+}
+
 /// A contiguous tensor of any f32, beside `like`.
 pub(super) fn empty_f32<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     beside(like, shape, DType::F32)

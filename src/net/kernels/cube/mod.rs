@@ -10,10 +10,11 @@ mod infer;
 mod launch;
 mod norm;
 mod up2;
+mod update;
 mod vote;
 
 use super::infer::Read;
-use super::{Ballot, Kernels, Normalisation};
+use super::{AdamStep, Ballot, Kernels, Normalisation};
 use burn::backend::tensor::FloatTensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
@@ -66,6 +67,20 @@ impl Kernels for CubeBackend {
 
     fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self> {
         norm::channel_stats(&into_contiguous(x), from, count, by_sample)
+    }
+
+    fn adamw(
+        w: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        step: AdamStep,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [w, grad, moments] = [w, grad, moments].map(into_contiguous);
+        update::adamw(&w, &grad, &moments, step)
+    }
+
+    fn follow(average: FloatTensor<Self>, now: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
+        update::follow(&into_contiguous(average), &into_contiguous(now), keep)
     }
 
     fn vote(
