@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Layers that a dense block may have at the most.
+pub const MAX_LAYERS: usize = 16;
+
 /// Normalisation before each ReLU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -201,6 +204,13 @@ impl NetConfig {
                     range: "in [0, 1)",
                 });
             }
+        }
+        if self.layers > MAX_LAYERS {
+            return Err(ConfigError::Range {
+                field: "layers",
+                value: self.layers.to_string(),
+                range: "at most 16",
+            });
         }
         if self.blocks > 8 {
             return Err(ConfigError::Range {

@@ -2,7 +2,7 @@
 
 use super::config::NetConfig;
 use super::draw::Draw;
-use super::kernels::{self, BlockPlan, BlockTensors, Renorm};
+use super::kernels::{self, BlockPlan, LayerTensors, Normalisation, Renorm};
 use super::norm::NormRelu;
 use burn::module::{Initializer, Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -200,6 +200,16 @@ impl DenseLayer {
         maps * mask
     }
 
+    /// What a block's kernels are given of it, if it has a bottleneck.
+    fn tensors(&self, norm: Normalisation) -> Option<LayerTensors> {
+        Some(LayerTensors {
+            outer: self.norm1.tensors(norm),
+            w1: self.conv1.as_ref()?.weight.val(),
+            middle: self.norm3.as_ref()?.tensors(norm),
+            w3: self.conv3.weight.val(),
+        })
+    }
+
     /// What `n` values of new maps are multiplied with in training. Drawn on the host: the same on every device, whatever
     /// else draws at the same time.
     fn mask(&self, seed: u64, n: usize) -> Vec<f32> {
@@ -259,12 +269,7 @@ impl DenseBlock {
     fn train(&self, x: Tensor<5>, inner: usize, training: Training) -> Tensor<5> {
         let [batch, input, d, h, w] = x.dims();
         let growth = self.new_channels() / self.layers.len().max(1);
-        let norms: Vec<&NormRelu> = self
-            .layers
-            .iter()
-            .flat_map(|layer| std::iter::once(&layer.norm1).chain(&layer.norm3))
-            .collect();
-        let Some(norm) = norms.first().map(|norm| norm.asked(training)) else {
+        let Some(norm) = self.layers.first().map(|layer| layer.norm1.asked(training)) else {
             return x;
         };
         let plan = BlockPlan {
@@ -273,59 +278,25 @@ impl DenseBlock {
             inner,
             layers: self.layers.len(),
             norm,
-            dropout: self.layers.iter().any(|layer| layer.dropout > 0.0),
             keep: training.keep,
         };
-        let flat = |t: Tensor<5>| {
-            let n = t.shape().num_elements();
-            t.reshape([n])
-        };
-        let w1 = self.layers.iter().filter_map(|layer| layer.conv1.as_ref());
         let device = x.device();
-        let tensors = BlockTensors {
-            gamma: Tensor::cat(norms.iter().map(|norm| norm.gamma.val()).collect(), 0),
-            beta: Tensor::cat(norms.iter().map(|norm| norm.beta.val()).collect(), 0),
-            w1: Tensor::cat(
-                w1.map(|conv| {
-                    let [out, input] = conv.weight.dims();
-                    conv.weight.val().reshape([out * input])
-                })
-                .collect(),
-                0,
-            ),
-            w3: Tensor::cat(
-                self.layers
-                    .iter()
-                    .map(|layer| flat(layer.conv3.weight.val()))
-                    .collect(),
-                0,
-            ),
-            running: Tensor::cat(norms.iter().map(|norm| norm.running()).collect(), 1),
-            mask: self.masks(training.dropout, plan, [batch, d, h, w], &device),
-        };
-        let (all, next) = kernels::dense_block(x, tensors, plan);
-        if !norm.frozen() {
-            let next = next.without_autodiff();
-            let mut at = 0;
-            for norm in norms {
-                let [channels] = norm.gamma.dims();
-                let row = |i: usize| {
-                    next.clone()
-                        .slice([i..i + 1, at..at + channels])
-                        .reshape([channels])
-                };
-                norm.update([row(0), row(1)]);
-                at += channels;
-            }
+        let mask = (self.layers.iter().any(|layer| layer.dropout > 0.0))
+            .then(|| self.masks(training.dropout, plan, [batch, d, h, w], &device));
+        let layers = self.layers.iter().filter_map(|layer| layer.tensors(norm));
+        let (all, next) = kernels::dense_block(x, layers.collect(), mask, plan);
+        let norms = self
+            .layers
+            .iter()
+            .flat_map(|layer| std::iter::once(&layer.norm1).chain(&layer.norm3));
+        for (norm, next) in norms.zip(next) {
+            norm.update(next);
         }
         all
     }
 
     /// What the new maps of all layers are multiplied with, `[batch, new maps, z, y, x]`.
     fn masks(&self, seed: u64, plan: BlockPlan, [batch, d, h, w]: [usize; 4], device: &Device) -> Tensor<5> {
-        if !plan.dropout {
-            return Tensor::ones([1; 5], device);
-        }
         let size = plan.growth * d * h * w;
         let mut values = Vec::with_capacity(batch * plan.layers * size);
         for sample in 0..batch {

@@ -1,7 +1,7 @@
 //! Normalisation as a burn module: by running statistics, or by those of the patch at hand.
 
 use super::config::Norm;
-use super::kernels::{self, Normalisation, Renorm};
+use super::kernels::{self, NormTensors, Normalisation, Renorm};
 use super::layers::Training;
 use burn::module::{Initializer, Module, Param, RunningState};
 use burn::tensor::{Device, Tensor};
@@ -52,18 +52,28 @@ impl NormRelu {
         }
     }
 
-    /// Running mean and variance, `[2, channel]`; zeros, which nobody reads, if there are none.
-    pub(super) fn running(&self) -> Tensor<2> {
+    /// Running mean and variance, `[2, channel]`, if there are any.
+    pub(super) fn running(&self) -> Option<Tensor<2>> {
         let device = self.gamma.val().device();
-        let (Some(mean), Some(variance)) = (&self.mean, &self.variance) else {
-            return Tensor::zeros([2, self.gamma.dims()[0]], &device.without_autodiff());
-        };
-        let rows = vec![mean.value(), variance.value()];
-        Tensor::stack(rows.into_iter().map(|t| t.to_device(&device)).collect(), 0)
+        let rows = vec![self.mean.as_ref()?.value(), self.variance.as_ref()?.value()];
+        let rows = rows.into_iter().map(|t| t.to_device(&device)).collect();
+        Some(Tensor::stack(rows, 0))
     }
 
-    /// Takes over the next running mean and variance, `[channel]` each.
-    pub(super) fn update(&self, next: [Tensor<1>; 2]) {
+    /// What a kernel is given of the normalisation.
+    pub(super) fn tensors(&self, norm: Normalisation) -> NormTensors {
+        NormTensors {
+            gamma: self.gamma.val(),
+            beta: self.beta.val(),
+            running: if norm.reads_running() { self.running() } else { None },
+        }
+    }
+
+    /// Takes over the next running mean and variance, `[2, channel]`.
+    pub(super) fn update(&self, next: Tensor<2>) {
+        let [_, channels] = next.dims();
+        let next = next.without_autodiff();
+        let next = [0, 1].map(|i| next.clone().slice([i..i + 1, 0..channels]).reshape([channels]));
         for (state, next) in [&self.mean, &self.variance].into_iter().flatten().zip(next) {
             state.update(next);
             // `update` collects; reading synchronised makes the new value current.
@@ -78,28 +88,26 @@ impl NormRelu {
         if self.by_instance() {
             return Tensor::stack(vec![gamma, beta], 0);
         }
-        let running = self.running().without_autodiff();
+        let running = self.running().map(Tensor::without_autodiff);
         let norm = Normalisation {
             epsilon: EPSILON,
             batch: None,
             by_sample: false,
         };
-        kernels::norm_rows(running.clone(), running, gamma, beta, norm).1
+        kernels::norm_rows(None, running, [gamma, beta], 1, norm).1
     }
 
     pub(super) fn forward(&self, x: Tensor<5>, training: Training) -> Tensor<5> {
-        let [channels] = self.gamma.dims();
-        let now = || kernels::channel_stats(x.clone(), 0, channels, self.by_instance());
-        let (gamma, beta) = (self.gamma.val(), self.beta.val());
-        let (running, norm) = (self.running(), self.asked(training));
-        let now = if norm.frozen() { running.clone() } else { now() };
-        let applied = kernels::norm_rows(now, running, gamma.clone(), beta.clone(), norm);
-        if !norm.frozen() {
-            let row = |i: usize| {
-                let row = applied.0.clone().slice([i..i + 1, 0..channels]);
-                row.reshape([channels]).without_autodiff()
-            };
-            self.update([row(4), row(5)]);
+        let [batch, channels, ..] = x.dims();
+        let norm = self.asked(training);
+        let NormTensors { gamma, beta, running } = self.tensors(norm);
+        let now = (!norm.frozen()).then(|| kernels::channel_stats(x.clone(), 0, channels, norm.by_sample));
+        let samples = if norm.by_sample { batch } else { 1 };
+        let affine = [gamma.clone(), beta.clone()];
+        let applied = kernels::norm_rows(now, running, affine, samples, norm);
+        if norm.updates_running() {
+            let [_, columns] = applied.0.dims();
+            self.update(applied.0.clone().slice([4..6, 0..channels.min(columns)]));
         }
         kernels::norm_relu_train(x, gamma, beta, applied, norm.frozen())
     }

@@ -1,6 +1,7 @@
 //! Backward passes of [`Kernels`] as burn autodiff operators.
 
-use super::{Ballot, BlockPlan, Kernels, Normalisation, block, row};
+use super::{Ballot, BlockPlan, Kernels, Normalisation, Tensors, block};
+use crate::net::config::MAX_LAYERS;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -80,30 +81,29 @@ impl<B: Kernels> Backward<B, 3> for NormRelu {
         let [node_x, node_gamma, node_beta] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let (x, rows, folded, frozen) = ops.state;
-        let (dx, params) = B::norm_relu_backward(x, dy, rows, folded, frozen);
-        if let Some(node) = node_x {
-            grads.register::<B>(node.id, dx);
-        }
-        if let Some(node) = node_gamma {
-            grads.register::<B>(node.id, row::<B>(&params, 0));
-        }
-        if let Some(node) = node_beta {
-            grads.register::<B>(node.id, row::<B>(&params, 1));
+        let (dx, dgamma, dbeta) = B::norm_relu_backward(x, dy, rows, folded, frozen);
+        for (node, gradient) in [(node_x, dx), (node_gamma, dgamma), (node_beta, dbeta)] {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
+            }
         }
     }
 }
 
+/// The input of a block and the parameters of the most layers that one may have. burn asks for the number of an operator's parents at
+/// compile time; where there are fewer the input stands again, and is given no more gradients.
+const PARENTS: usize = 1 + block::LAYER * MAX_LAYERS;
+
 #[derive(Debug)]
 struct DenseBlock;
 
-impl<B: Kernels> Backward<B, 5> for DenseBlock {
+impl<B: Kernels> Backward<B, PARENTS> for DenseBlock {
     type State = block::Done<B>;
 
-    fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
+    fn backward(self, ops: Ops<Self::State, PARENTS>, grads: &mut Gradients, _: &mut Checkpointer) {
         let dy = grads.consume::<B>(&ops.node);
         let (dx, params) = block::backward::<B>(ops.state, dy);
-        let block::Params { gamma, beta, w1, w3 } = params;
-        for (node, gradient) in ops.parents.into_iter().zip([dx, gamma, beta, w1, w3]) {
+        for (node, gradient) in ops.parents.into_iter().zip(std::iter::once(dx).chain(params)) {
             if let Some(node) = node {
                 grads.register::<B>(node.id, gradient);
             }
@@ -179,15 +179,29 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         FloatTensor::<Self>::new(B::channel_stats(x.into_primitive(), from, count, by_sample))
     }
 
+    fn channel_stats_into(
+        stats: FloatTensor<Self>,
+        at: usize,
+        x: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        by_sample: bool,
+    ) -> FloatTensor<Self> {
+        let [stats, x] = [stats, x].map(FloatTensor::<Self>::into_primitive);
+        FloatTensor::<Self>::new(B::channel_stats_into(stats, at, x, from, count, by_sample))
+    }
+
     fn norm_rows(
-        now: FloatTensor<Self>,
-        running: FloatTensor<Self>,
+        now: Tensors<Self>,
+        running: Tensors<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
+        samples: usize,
         norm: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (now, running) = (now.into_primitive(), running.into_primitive());
-        let (rows, folded) = B::norm_rows(now, running, gamma.into_primitive(), beta.into_primitive(), norm);
+        let [now, running] = [now, running].map(|t| t.map(FloatTensor::<Self>::into_primitive));
+        let [gamma, beta] = [gamma, beta].map(FloatTensor::<Self>::into_primitive);
+        let (rows, folded) = B::norm_rows(now, running, gamma, beta, samples, norm);
         (FloatTensor::<Self>::new(rows), FloatTensor::<Self>::new(folded))
     }
 
@@ -211,28 +225,19 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     fn dense_block(
         x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        w1: FloatTensor<Self>,
-        w3: FloatTensor<Self>,
-        running: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
+        params: Tensors<Self>,
+        running: Tensors<Self>,
+        mask: Tensors<Self>,
         plan: BlockPlan,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let nodes = [x.node(), gamma.node(), beta.node(), w1.node(), w3.node()];
-        let params = block::Params {
-            gamma: gamma.into_primitive(),
-            beta: beta.into_primitive(),
-            w1: w1.into_primitive(),
-            w3: w3.into_primitive(),
-        };
-        let (x, running, mask) = (
-            x.into_primitive(),
-            running.into_primitive(),
-            mask.into_primitive(),
-        );
-        let (done, next) = block::forward::<B>(x, &params, &running, mask, plan);
-        let next = FloatTensor::<Self>::new(next);
+    ) -> (FloatTensor<Self>, Vec<FloatTensor<Self>>) {
+        let nodes = std::array::from_fn(|i| match i.checked_sub(1).and_then(|i| params.0.get(i)) {
+            Some(param) => param.node(),
+            None => x.node(),
+        });
+        let [params, running, mask] =
+            [params, running, mask].map(|t| t.map::<B>(FloatTensor::<Self>::into_primitive));
+        let (done, next) = block::forward::<B>(x.into_primitive(), params.0, running.0, mask.one(), plan);
+        let next = next.into_iter().map(FloatTensor::<Self>::new).collect();
         let all = done.buffer.clone();
         let all = match DenseBlock.prepare::<C>(nodes).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish(done, all),

@@ -7,10 +7,10 @@
 //! implementation of DenseNets); the bottlenecks' maps are kept or made again, as [`BlockPlan::keep`] says. The statistics of a map
 //! are taken once, not by every layer that reads it.
 
-use super::{Kernels, Normalisation, channels_of, put, samples};
+use super::{Kernels, Normalisation, Tensors, channels_of, put, samples};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
-use burn::tensor::{Shape, Slice};
+use burn::tensor::Shape;
 
 /// The sizes of a dense block with bottlenecks, and how it is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,8 +25,6 @@ pub struct BlockPlan {
     pub layers: usize,
     /// How channels are normalised.
     pub norm: Normalisation,
-    /// True if the new maps are multiplied with a mask.
-    pub dropout: bool,
     /// True if the bottlenecks' maps are kept for the backward pass instead of being made again: faster, but `layers *
     /// inner` more channels in memory.
     pub keep: bool,
@@ -44,22 +42,12 @@ impl BlockPlan {
     pub fn channels(&self) -> usize {
         self.reads(self.layers)
     }
-
-    /// Where the channels of layer `l`'s normalisations begin among all: first that of its input, then that of its bottleneck.
-    #[must_use]
-    pub fn norms_before(&self, l: usize) -> usize {
-        (0..l).map(|i| self.reads(i) + self.inner).sum()
-    }
 }
 
-/// The parameters of a block; see [`Kernels::dense_block`].
-#[derive(Clone, Debug)]
-pub(super) struct Params<B: Backend> {
-    pub(super) gamma: FloatTensor<B>,
-    pub(super) beta: FloatTensor<B>,
-    pub(super) w1: FloatTensor<B>,
-    pub(super) w3: FloatTensor<B>,
-}
+/// Parameters of a layer: gamma and beta of its input's normalisation, `[channel]`; the bottleneck's weights, `[inner, channel]`; gamma and
+/// beta of its normalisation, `[inner]`; the weights of the new maps, `[growth, inner, 3, 3, 3]`. A block's are its layers', one layer
+/// after the other.
+pub(super) const LAYER: usize = 6;
 
 /// A normalisation as it was applied: rows and folded rows of [`Kernels::norm_rows`].
 type Applied<B> = (FloatTensor<B>, FloatTensor<B>);
@@ -70,152 +58,149 @@ type Applied<B> = (FloatTensor<B>, FloatTensor<B>);
 pub(super) struct Done<B: Backend> {
     /// Input and new maps.
     pub(super) buffer: FloatTensor<B>,
-    /// Of each layer: its input's and its bottleneck's normalisation.
-    norms: Vec<[Applied<B>; 2]>,
-    /// Of each layer, if kept.
-    bottlenecks: Vec<Option<FloatTensor<B>>>,
-    w1: Vec<FloatTensor<B>>,
-    w3: Vec<FloatTensor<B>>,
-    mask: FloatTensor<B>,
+    layers: Vec<DoneLayer<B>>,
+    mask: Option<FloatTensor<B>>,
     plan: BlockPlan,
 }
 
-fn range<B: Backend>(vector: &FloatTensor<B>, from: usize, count: usize) -> FloatTensor<B> {
-    let slices = [Slice::from(from as isize..(from + count) as isize)];
-    B::float_slice(vector.clone(), &slices)
+#[cfg_attr(not(feature = "learn"), allow(dead_code))]
+#[derive(Clone, Debug)]
+struct DoneLayer<B: Backend> {
+    /// Its input's normalisation.
+    outer: Applied<B>,
+    /// Its bottleneck's.
+    middle: Applied<B>,
+    /// The bottleneck's maps, if kept.
+    bottleneck: Option<FloatTensor<B>>,
+    w1: FloatTensor<B>,
+    w3: FloatTensor<B>,
 }
 
-/// See [`Kernels::dense_block`].
+/// See [`Kernels::dense_block`]. Without layers where `params` are too few.
 pub(super) fn forward<B: Kernels>(
     x: FloatTensor<B>,
-    params: &Params<B>,
-    running: &FloatTensor<B>,
-    mask: FloatTensor<B>,
+    params: Vec<FloatTensor<B>>,
+    running: Vec<FloatTensor<B>>,
+    mask: Option<FloatTensor<B>>,
     plan: BlockPlan,
-) -> (Done<B>, FloatTensor<B>) {
+) -> (Done<B>, Vec<FloatTensor<B>>) {
     let [batch, input, ..] = x.shape().dims::<5>();
-    let (growth, inner) = (plan.growth, plan.inner);
-    let frozen = plan.norm.frozen();
-    // Not read if frozen.
-    let statistics = |x: &FloatTensor<B>, from: usize, count: usize| {
-        if frozen {
-            columns::<B>(running, 0, count)
-        } else {
-            B::channel_stats(x.clone(), from, count, plan.norm.by_sample)
-        }
-    };
-    let mut stats = statistics(&x, 0, input);
+    let (growth, inner, by_sample) = (plan.growth, plan.inner, plan.norm.by_sample);
+    let samples = if by_sample { batch } else { 1 };
+    let measures = !plan.norm.frozen();
+    // Those of all channels of the buffer, as they come to be known.
+    let mut stats = measures.then(|| {
+        let columns = Shape::from([2, samples * plan.channels()]);
+        let stats = B::float_empty(columns, &x.device(), x.dtype().into());
+        B::channel_stats_into(stats, 0, x.clone(), 0, input, by_sample)
+    });
     let mut buffer = B::widened(x, plan.channels());
-    let mut done = Vec::with_capacity(plan.layers);
-    let (mut bottlenecks, mut next) = (Vec::new(), Vec::new());
-    let (mut w1s, mut w3s) = (Vec::new(), Vec::new());
-    let (mut first1, size3) = (0, growth * inner * 27);
-    for l in 0..plan.layers {
-        let (reads, at) = (plan.reads(l), plan.norms_before(l));
-        let mut norm = |now: FloatTensor<B>, at: usize, channels: usize| {
-            let running = columns::<B>(running, at, channels);
-            let [gamma, beta] = [&params.gamma, &params.beta].map(|t| range::<B>(t, at, channels));
-            let (rows, folded) = B::norm_rows(now, running, gamma, beta, plan.norm);
+    let (mut layers, mut next) = (Vec::with_capacity(plan.layers), Vec::new());
+    let mut running = running.into_iter();
+    let mut norm = |now: Option<FloatTensor<B>>, [gamma, beta]: [FloatTensor<B>; 2]| {
+        let channels = gamma.shape()[0];
+        let (rows, folded) = B::norm_rows(
+            Tensors::maybe(now),
+            Tensors::maybe(running.next()),
+            gamma,
+            beta,
+            samples,
+            plan.norm,
+        );
+        if plan.norm.updates_running() {
             next.push(samples::next::<B>(&rows, channels));
-            (rows, folded)
+        }
+        (rows, folded)
+    };
+    let mut params = params.into_iter();
+    for l in 0..plan.layers {
+        let of_layer: [_; LAYER] = std::array::from_fn(|_| params.next());
+        let [
+            Some(gamma),
+            Some(beta),
+            Some(w1),
+            Some(gamma_inner),
+            Some(beta_inner),
+            Some(w3),
+        ] = of_layer
+        else {
+            break;
         };
-        let w1 = range::<B>(&params.w1, first1, inner * reads);
-        let w1 = B::float_reshape(w1, Shape::from([inner, reads]));
-        first1 += inner * reads;
-        let w3 = range::<B>(&params.w3, l * size3, size3);
-        let w3 = B::float_reshape(w3, Shape::from([growth, inner, 3, 3, 3]));
-
-        let outer = norm(stats.clone(), at, reads);
+        let reads = plan.reads(l);
+        let outer = norm(stats.clone(), [gamma, beta]);
         let b = B::norm_relu_conv1(buffer.clone(), 0, outer.1.clone(), w1.clone());
-        let middle = norm(statistics(&b, 0, inner), at + reads, inner);
+        let of_b = measures.then(|| B::channel_stats(b.clone(), 0, inner, by_sample));
+        let middle = norm(of_b, [gamma_inner, beta_inner]);
         buffer = B::norm_relu_conv3_into(buffer, reads, b.clone(), middle.1.clone(), w3.clone());
-        if plan.dropout {
+        if let Some(mask) = &mask {
             let maps = channels_of::<B>(buffer.clone(), reads, growth);
             let maps = B::float_mul(maps, channels_of::<B>(mask.clone(), l * growth, growth));
             buffer = put::<B>(buffer, reads, maps);
         }
         if l + 1 < plan.layers {
-            let new = statistics(&buffer, reads, growth);
-            let own = if plan.norm.by_sample { batch } else { 1 };
-            stats = samples::beside::<B>(stats, new, own);
+            stats = stats
+                .map(|stats| B::channel_stats_into(stats, reads, buffer.clone(), reads, growth, by_sample));
         }
-        done.push([outer, middle]);
-        bottlenecks.push(plan.keep.then_some(b));
-        w1s.push(w1);
-        w3s.push(w3);
+        layers.push(DoneLayer {
+            outer,
+            middle,
+            bottleneck: plan.keep.then_some(b),
+            w1,
+            w3,
+        });
     }
     let done = Done {
         buffer,
-        norms: done,
-        bottlenecks,
-        w1: w1s,
-        w3: w3s,
+        layers,
         mask,
         plan,
     };
-    (done, B::float_cat(next, 1))
-}
-
-/// Columns of a `[2, n]` matrix.
-fn columns<B: Backend>(matrix: &FloatTensor<B>, from: usize, count: usize) -> FloatTensor<B> {
-    let slices = [
-        Slice::from(0..2),
-        Slice::from(from as isize..(from + count) as isize),
-    ];
-    B::float_slice(matrix.clone(), &slices)
+    (done, next)
 }
 
 /// Gradients of [`Kernels::dense_block`] with respect to its input and its parameters, given that of all its maps.
 #[cfg(feature = "learn")]
-pub(super) fn backward<B: Kernels>(done: Done<B>, grad: FloatTensor<B>) -> (FloatTensor<B>, Params<B>) {
+pub(super) fn backward<B: Kernels>(
+    done: Done<B>,
+    grad: FloatTensor<B>,
+) -> (FloatTensor<B>, Vec<FloatTensor<B>>) {
     let Done {
         buffer,
-        norms,
-        bottlenecks,
-        w1,
-        w3,
+        layers,
         mask,
         plan,
     } = done;
     let frozen = plan.norm.frozen();
-    let flat = |t: FloatTensor<B>| {
-        let n = t.shape().num_elements();
-        B::float_reshape(t, Shape::from([n]))
-    };
     let mut grad = grad;
-    // Last layer first; turned round at the end.
-    let (mut gammas, mut betas, mut w1s, mut w3s) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let layers = norms.into_iter().zip(bottlenecks).zip(w1.into_iter().zip(w3));
-    for (l, (([outer, middle], kept), (w1, w3))) in layers.enumerate().rev() {
+    // Last layer and parameter first; turned round at the end.
+    let mut params = Vec::with_capacity(LAYER * plan.layers);
+    for (l, layer) in layers.into_iter().enumerate().rev() {
+        let DoneLayer {
+            outer,
+            middle,
+            bottleneck,
+            w1,
+            w3,
+        } = layer;
         let reads = plan.reads(l);
         let mut dy = channels_of::<B>(grad.clone(), reads, plan.growth);
-        if plan.dropout {
+        if let Some(mask) = &mask {
             dy = B::float_mul(dy, channels_of::<B>(mask.clone(), l * plan.growth, plan.growth));
         }
-        let b = kept.unwrap_or_else(|| B::norm_relu_conv1(buffer.clone(), 0, outer.1.clone(), w1.clone()));
+        let b =
+            bottleneck.unwrap_or_else(|| B::norm_relu_conv1(buffer.clone(), 0, outer.1.clone(), w1.clone()));
         let a = B::norm_relu(b.clone(), 0, plan.inner, middle.1.clone());
-        w3s.push(flat(B::conv3_dw(a, dy.clone(), w3.clone())));
+        let dw3 = B::conv3_dw(a, dy.clone(), w3.clone());
         let da = B::conv3_dx(dy, w3);
-        let (db, of_middle) = B::norm_relu_backward(b, da, middle.0, middle.1, frozen);
+        let (db, dgamma_inner, dbeta_inner) = B::norm_relu_backward(b, da, middle.0, middle.1, frozen);
         let a = B::norm_relu(buffer.clone(), 0, reads, outer.1.clone());
-        w1s.push(flat(B::conv1_dw(a, db.clone(), w1.clone())));
+        let dw1 = B::conv1_dw(a, db.clone(), w1.clone());
         let da = B::conv1_dx(db, w1);
-        let of_outer;
-        (grad, of_outer) = B::norm_relu_backward_into(grad, buffer.clone(), da, outer.0, outer.1, frozen);
-        for of_norm in [of_middle, of_outer] {
-            gammas.push(super::row::<B>(&of_norm, 0));
-            betas.push(super::row::<B>(&of_norm, 1));
-        }
+        let (dgamma, dbeta);
+        (grad, dgamma, dbeta) =
+            B::norm_relu_backward_into(grad, buffer.clone(), da, outer.0, outer.1, frozen);
+        params.extend([dw3, dbeta_inner, dgamma_inner, dw1, dbeta, dgamma]);
     }
-    let joined = |mut parts: Vec<FloatTensor<B>>| {
-        parts.reverse();
-        B::float_cat(parts, 0)
-    };
-    let params = Params {
-        gamma: joined(gammas),
-        beta: joined(betas),
-        w1: joined(w1s),
-        w3: joined(w3s),
-    };
+    params.reverse();
     (channels_of::<B>(grad, 0, plan.input), params)
 }

@@ -1,8 +1,6 @@
 //! The operators as the network calls them.
 
-use super::{BlockPlan, Normalisation};
-#[allow(unused_imports)]
-use super::Kernels;
+use super::{BlockPlan, Kernels, Normalisation, Tensors};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor};
 
@@ -90,19 +88,15 @@ pub fn samples_together(device: &Device) -> bool {
 /// What a normalisation does to each channel, as constants; see [`Kernels::norm_rows`].
 #[must_use]
 pub fn norm_rows(
-    now: Tensor<2>,
-    running: Tensor<2>,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
+    now: Option<Tensor<2>>,
+    running: Option<Tensor<2>>,
+    [gamma, beta]: [Tensor<1>; 2],
+    samples: usize,
     norm: Normalisation,
 ) -> (Tensor<2>, Tensor<2>) {
-    let (rows, folded) = Dispatch::norm_rows(
-        now.into_dispatch(),
-        running.into_dispatch(),
-        gamma.into_dispatch(),
-        beta.into_dispatch(),
-        norm,
-    );
+    let [now, running] = [now, running].map(Tensors::from);
+    let [gamma, beta] = [gamma, beta].map(Tensor::into_dispatch);
+    let (rows, folded) = Dispatch::norm_rows(now, running, gamma, beta, samples, norm);
     (Tensor::from_dispatch(rows), Tensor::from_dispatch(folded))
 }
 
@@ -125,35 +119,52 @@ pub fn norm_relu_train(
     ))
 }
 
-/// The tensors of a dense block in training besides its input; see [`Kernels::dense_block`].
+/// A normalisation of a dense block in training.
 #[derive(Clone, Debug)]
-pub struct BlockTensors {
-    /// Scales of all normalisations, `[norms]`.
+pub struct NormTensors {
+    /// Scale, `[channel]`.
     pub gamma: Tensor<1>,
-    /// Shifts of all normalisations, `[norms]`.
+    /// Shift, `[channel]`.
     pub beta: Tensor<1>,
-    /// Weights of all 1x1x1 convolutions.
-    pub w1: Tensor<1>,
-    /// Weights of all 3x3x3 convolutions.
-    pub w3: Tensor<1>,
-    /// Running means and variances, `[2, norms]`.
-    pub running: Tensor<2>,
-    /// What the new maps are multiplied with, if `plan.dropout`.
-    pub mask: Tensor<5>,
+    /// Running mean and variance, `[2, channel]`, where they are read.
+    pub running: Option<Tensor<2>>,
 }
 
-/// A dense block in training: input and new maps, and the next running statistics; see [`Kernels::dense_block`].
+/// The tensors of a layer of a dense block in training.
+#[derive(Clone, Debug)]
+pub struct LayerTensors {
+    /// Of its input.
+    pub outer: NormTensors,
+    /// Weights of the bottleneck, `[inner, channel]`.
+    pub w1: Tensor<2>,
+    /// Of the bottleneck's maps.
+    pub middle: NormTensors,
+    /// Weights of the new maps, `[growth, inner, 3, 3, 3]`.
+    pub w3: Tensor<5>,
+}
+
+/// A dense block in training: input and new maps, and the next running statistics, `[2, channel]` of each normalisation in order, if
+/// there are any; see [`Kernels::dense_block`].
 #[must_use]
-pub fn dense_block(x: Tensor<5>, t: BlockTensors, plan: BlockPlan) -> (Tensor<5>, Tensor<2>) {
-    let (all, next) = Dispatch::dense_block(
-        x.into_dispatch(),
-        t.gamma.into_dispatch(),
-        t.beta.into_dispatch(),
-        t.w1.into_dispatch(),
-        t.w3.into_dispatch(),
-        t.running.into_dispatch(),
-        t.mask.into_dispatch(),
-        plan,
-    );
-    (Tensor::from_dispatch(all), Tensor::from_dispatch(next))
+pub fn dense_block(
+    x: Tensor<5>,
+    layers: Vec<LayerTensors>,
+    mask: Option<Tensor<5>>,
+    plan: BlockPlan,
+) -> (Tensor<5>, Vec<Tensor<2>>) {
+    let (mut params, mut running) = (Vec::new(), Vec::new());
+    for LayerTensors { outer, w1, middle, w3 } in layers {
+        let mut norm = |norm: NormTensors| {
+            running.extend(norm.running.map(Tensor::into_dispatch));
+            [norm.gamma, norm.beta].map(Tensor::into_dispatch)
+        };
+        params.extend(norm(outer));
+        params.push(w1.into_dispatch());
+        params.extend(norm(middle));
+        params.push(w3.into_dispatch());
+    }
+    let (x, params, running) = (x.into_dispatch(), Tensors(params), Tensors(running));
+    let (all, next) = Dispatch::dense_block(x, params, running, mask.into(), plan);
+    let next = next.into_iter().map(Tensor::from_dispatch).collect();
+    (Tensor::from_dispatch(all), next)
 }

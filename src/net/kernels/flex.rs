@@ -1,7 +1,7 @@
 //! The operators on the CPU backend: our kernels under burn's tensors.
 
 use super::infer::Infer;
-use super::{Ballot, Kernels, Normalisation, cpu, samples};
+use super::{Ballot, Kernels, Normalisation, Tensors, cpu, norm, samples};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Flex, TensorMetadata};
 use burn::tensor::TensorData;
@@ -309,15 +309,17 @@ impl Kernels for Flex {
     }
 
     fn norm_rows(
-        now: FloatTensor<Self>,
-        running: FloatTensor<Self>,
+        now: Tensors<Self>,
+        running: Tensors<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
+        samples: usize,
         norm: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let channels = gamma.shape()[0];
-        if !norm.frozen() && now.shape()[1] > channels {
-            return samples::norm_rows::<Self>(now, running, [gamma, beta], norm);
+        let (now, running) = norm::given::<Self>(now.one(), running.one(), &gamma, samples);
+        if !norm.frozen() && samples > 1 {
+            return samples::norm_rows::<Self>(now, running, [gamma, beta], samples, norm);
         }
         let [now, running, gamma, beta] = [now, running, gamma, beta].map(Values::new);
         let (rows, folded) = cpu::norm_rows(now.get(), running.get(), gamma.get(), beta.get(), norm);
@@ -330,7 +332,7 @@ impl Kernels for Flex {
         rows: FloatTensor<Self>,
         folded: FloatTensor<Self>,
         frozen: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let (batch, channels, [d, h, w]) = split(&x);
         let zeros = tensor(
             vec![0.0; batch * channels * d * h * w],
@@ -346,15 +348,15 @@ impl Kernels for Flex {
         rows: FloatTensor<Self>,
         folded: FloatTensor<Self>,
         frozen: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let channels = dy.shape()[1];
         if samples::own::<Self>(&dy, channels, &folded) {
             let x = super::channels_of::<Self>(x, 0, channels);
-            let (dx, params) = samples::norm_relu_backward::<Self>(x, dy, [rows, folded], frozen);
-            return (samples::added::<Self>(grad, dx), params);
+            let (dx, dgamma, dbeta) = samples::norm_relu_backward::<Self>(x, dy, [rows, folded], frozen);
+            return (samples::added::<Self>(grad, dx), dgamma, dbeta);
         }
         let [x, dy, rows, folded] = [x, dy, rows, folded].map(Values::new);
-        let params = cpu::norm_relu_backward(
+        let mut dgamma = cpu::norm_relu_backward(
             x.maps(0, channels),
             dy.get(),
             rows.get(),
@@ -362,7 +364,8 @@ impl Kernels for Flex {
             frozen,
             values_mut(&mut grad),
         );
-        (grad, tensor(params, [2, channels]))
+        let dbeta = dgamma.split_off(channels);
+        (grad, tensor(dgamma, [channels]), tensor(dbeta, [channels]))
     }
 }
 

@@ -15,6 +15,7 @@ mod flex;
 pub mod infer;
 mod norm;
 mod samples;
+mod tensors;
 #[cfg(feature = "gpu")]
 pub mod tiles;
 mod update;
@@ -24,6 +25,7 @@ pub(crate) mod winograd;
 pub use block::BlockPlan;
 pub use calls::*;
 pub use norm::{Normalisation, Renorm};
+pub use tensors::Tensors;
 pub use update::{AdamStep, adamw, follow};
 pub use vote::{Ballot, vote};
 
@@ -184,18 +186,35 @@ pub trait Kernels: Backend {
     /// over the voxels of each sample: `[2, column]`. Not differentiable.
     fn channel_stats(x: FloatTensor<Self>, from: usize, count: usize, by_sample: bool) -> FloatTensor<Self>;
 
-    /// What a normalisation does to each column: `(rows, folded)`. `now`, `[2, column]`, and `running`, `[2, channel]`, are mean and
-    /// variance, of the batch (or its samples) and over all batches. `rows` is `[6, column]`: mean, rstd, r, d (see
-    /// [`Kernels::norm_relu_train`]) and the next running mean and variance; `folded` is `[2, column]`: scale and shift.
-    /// Not differentiable.
+    /// [`Kernels::channel_stats`], written over the columns of the channels from `at` on of `stats`, which has columns for
+    /// more channels than `count`. In place where nobody else holds it. Not differentiable.
+    fn channel_stats_into(
+        stats: FloatTensor<Self>,
+        at: usize,
+        x: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        by_sample: bool,
+    ) -> FloatTensor<Self> {
+        let samples = if by_sample { x.shape()[0] } else { 1 };
+        let new = Self::channel_stats(x, from, count, by_sample);
+        samples::put_columns::<Self>(stats, at, new, samples)
+    }
+
+    /// What a normalisation does to each column: `(rows, folded)`. `now`, mean and variance of the batch or of its samples, has as many
+    /// columns for each of `samples` as `gamma` has channels, or more, of which the first count; `running`, `[2, channel]`, is mean
+    /// and variance over all batches; either may be missing where [`Normalisation`] says that it is not read. `rows` is
+    /// `[6, column]`: mean, rstd, r, d (see [`Kernels::norm_relu_train`]) and the next running mean and variance; `folded` is
+    /// `[2, column]`: scale and shift. Not differentiable.
     fn norm_rows(
-        now: FloatTensor<Self>,
-        running: FloatTensor<Self>,
+        #[extension_type] now: Tensors<Self>,
+        #[extension_type] running: Tensors<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
+        samples: usize,
         norm: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        norm::stock_rows::<Self>(&now, &running, gamma, beta, norm)
+        norm::stock_rows::<Self>(now.one(), running.one(), [gamma, beta], samples, norm)
     }
 
     /// `max(0, gamma ((x - mean) rstd r + d) + beta)` with constants from [`Kernels::norm_rows`]: batch normalisation, batch
@@ -214,14 +233,14 @@ pub trait Kernels: Backend {
         Self::norm_relu(x, 0, channels, folded)
     }
 
-    /// Gradients of [`Kernels::norm_relu_train`]: with respect to `x`, and `[2, channel]` for gamma and beta.
+    /// Gradients of [`Kernels::norm_relu_train`] with respect to `x`, gamma and beta.
     fn norm_relu_backward(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
         rows: FloatTensor<Self>,
         folded: FloatTensor<Self>,
         frozen: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         norm::stock_backward::<Self>(x, dy, &rows, &folded, frozen)
     }
 
@@ -234,11 +253,11 @@ pub trait Kernels: Backend {
         rows: FloatTensor<Self>,
         folded: FloatTensor<Self>,
         frozen: bool,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let channels = dy.shape()[1];
         let x = channels_of::<Self>(x, 0, channels);
-        let (dx, params) = Self::norm_relu_backward(x, dy, rows, folded, frozen);
-        (samples::added::<Self>(grad, dx), params)
+        let (dx, dgamma, dbeta) = Self::norm_relu_backward(x, dy, rows, folded, frozen);
+        (samples::added::<Self>(grad, dx), dgamma, dbeta)
     }
 
     /// `x` plus a bias a channel, `[channel]`, rectified.
@@ -254,8 +273,8 @@ pub trait Kernels: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [rows, folded] = norm::identity::<Self>(&y);
         // `y` is positive where the sum was.
-        let (dx, params) = Self::norm_relu_backward(y, dy, rows, folded, true);
-        (dx, row::<Self>(&params, 1))
+        let (dx, _, dbias) = Self::norm_relu_backward(y, dy, rows, folded, true);
+        (dx, dbias)
     }
 
     /// `x`, followed by channels to be written, `channels` in all.
@@ -293,25 +312,20 @@ pub trait Kernels: Backend {
         Self::float_add(kept, Self::float_mul_scalar(now, (1.0 - keep).into()))
     }
 
-    /// A dense block in training: all its maps in one buffer, nothing copied (`kernels/block.rs` explains). `gamma`,
-    /// `beta` (`[norms]`) and `running` (`[2, norms]`, mean and variance) hold the channels of all its normalisations, in order; `w1` and `w3` all weights of its layers; `mask`,
-    /// `[batch, new maps, z, y, x]`, is multiplied with the new maps if `plan.dropout` says so.
+    /// A dense block in training: all its maps in one buffer, nothing copied (`kernels/block.rs` explains, and gives the order of
+    /// `params`). `running` holds mean and variance, `[2, channel]`, of its normalisations in order, or nothing where none
+    /// are read; `mask`, `[batch, new maps, z, y, x]`, is multiplied with the new maps.
     ///
-    /// Returns the input and all new maps, `[batch, channel, z, y, x]`, and the next running statistics, `[2, norms]`, as
-    /// constants. Differentiable in `x`, `gamma`, `beta`, `w1` and `w3`.
-    #[allow(clippy::too_many_arguments)]
+    /// Returns the input and all new maps, `[batch, channel, z, y, x]`, and the next running statistics, if any, as constants.
+    /// Differentiable in `x` and `params`.
     fn dense_block(
         x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: FloatTensor<Self>,
-        w1: FloatTensor<Self>,
-        w3: FloatTensor<Self>,
-        running: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
+        #[extension_type] params: Tensors<Self>,
+        #[extension_type] running: Tensors<Self>,
+        #[extension_type] mask: Tensors<Self>,
         plan: BlockPlan,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let params = block::Params { gamma, beta, w1, w3 };
-        let (done, next) = block::forward::<Self>(x, &params, &running, mask, plan);
+    ) -> (FloatTensor<Self>, Vec<FloatTensor<Self>>) {
+        let (done, next) = block::forward::<Self>(x, params.0, running.0, mask.one(), plan);
         (done.buffer, next)
     }
 }

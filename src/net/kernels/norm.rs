@@ -1,6 +1,6 @@
 //! Normalisation: what it is asked for, and its steps composed of stock operators, for backends without kernels of ours.
 
-use super::{Kernels, row};
+use super::{Kernels, row, samples};
 use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{Shape, TensorData};
@@ -42,6 +42,18 @@ impl Normalisation {
     pub fn frozen(&self) -> bool {
         self.batch.is_none()
     }
+
+    /// True if running statistics are read: as constants, to be corrected towards, or to be followed.
+    #[must_use]
+    pub fn reads_running(&self) -> bool {
+        self.batch != Some(Renorm::PLAIN)
+    }
+
+    /// True if there are next running statistics.
+    #[must_use]
+    pub fn updates_running(&self) -> bool {
+        self.batch.is_some_and(|batch| batch.momentum > 0.0)
+    }
 }
 
 /// Folded rows that add a bias and nothing else: scales of 1, then the bias.
@@ -55,24 +67,45 @@ pub(super) fn shifted<B: Kernels>(bias: FloatTensor<B>) -> FloatTensor<B> {
 pub(super) fn identity<B: Kernels>(x: &FloatTensor<B>) -> [FloatTensor<B>; 2] {
     let channels = x.shape()[1];
     // Means, reciprocals of deviations, r, d, and the running statistics; scales and shifts.
-    let made = |of_rows: &[f32]| {
-        let values = of_rows
-            .iter()
-            .flat_map(|v| std::iter::repeat_n(*v, channels))
-            .collect();
-        B::float_from_data(TensorData::new(values, [of_rows.len(), channels]), &x.device())
-    };
+    let made = |of_rows: &[f32]| constant_rows::<B>(of_rows, channels, x);
     [made(&[0.0, 1.0, 1.0, 0.0, 0.0, 1.0]), made(&[1.0, 0.0])]
+}
+
+/// Statistics of the channels that `gamma` has, for kernels that want both kinds whether they read them or not.
+pub(super) fn given<B: Kernels>(
+    now: Option<FloatTensor<B>>,
+    running: Option<FloatTensor<B>>,
+    gamma: &FloatTensor<B>,
+    samples: usize,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let channels = gamma.shape()[0];
+    let running = running.unwrap_or_else(|| constant_rows::<B>(&[0.0, 1.0], channels, gamma));
+    let now = match now {
+        Some(now) => samples::first_columns::<B>(now, channels, samples),
+        None => running.clone(),
+    };
+    (now, running)
+}
+
+/// Rows of one number each, beside `like`.
+fn constant_rows<B: Kernels>(rows: &[f32], columns: usize, like: &FloatTensor<B>) -> FloatTensor<B> {
+    let values = rows.iter().flat_map(|v| std::iter::repeat_n(*v, columns));
+    B::float_from_data(TensorData::new(values.collect(), [rows.len(), columns]), &like.device())
 }
 
 /// [`Kernels::norm_rows`] from stock operators.
 pub(super) fn stock_rows<B: Kernels>(
-    now: &FloatTensor<B>,
-    running: &FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    beta: FloatTensor<B>,
+    now: Option<FloatTensor<B>>,
+    running: Option<FloatTensor<B>>,
+    [gamma, beta]: [FloatTensor<B>; 2],
+    samples: usize,
     norm: Normalisation,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
+    let (now, running) = given::<B>(now, running, &gamma, samples);
+    if !norm.frozen() && samples > 1 {
+        return samples::norm_rows::<B>(now, running, [gamma, beta], samples, norm);
+    }
+    let (now, running) = (&now, &running);
     let deviation = |variance| B::float_sqrt(B::float_add_scalar(variance, norm.epsilon.into()));
     let (running_mean, running_variance) = (row::<B>(running, 0), row::<B>(running, 1));
     let running_rstd = B::float_recip(deviation(running_variance.clone()));
@@ -135,7 +168,7 @@ pub(super) fn stock_backward<B: Kernels>(
     rows: &FloatTensor<B>,
     folded: &FloatTensor<B>,
     frozen: bool,
-) -> (FloatTensor<B>, FloatTensor<B>) {
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let [batch, c, d, h, w] = x.shape().dims::<5>();
     let wide = |t: FloatTensor<B>| B::float_reshape(t, Shape::from([1, c, 1, 1, 1]));
     let [mean, rstd, r, offset] = [0, 1, 2, 3].map(|i| wide(row::<B>(rows, i)));
@@ -158,7 +191,6 @@ pub(super) fn stock_backward<B: Kernels>(
         B::float_mul(rest, scale)
     };
     let dgamma = B::float_add(B::float_mul(s1, r), B::float_mul(s0.clone(), offset));
-    let flat = Shape::from([1, c]);
-    let params = vec![B::float_reshape(dgamma, flat.clone()), B::float_reshape(s0, flat)];
-    (dx, B::float_cat(params, 0))
+    let flat = |t| B::float_reshape(t, Shape::from([c]));
+    (dx, flat(dgamma), flat(s0))
 }

@@ -2,7 +2,7 @@
 //!
 //! The oracle of those kernels that know both, and all that the CPU needs, where the samples of a batch are best run one by one.
 
-use super::{Kernels, Normalisation, channels_of, put};
+use super::{Kernels, Normalisation, Tensors, channels_of, put};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, TensorMetadata};
 use burn::tensor::{Shape, Slice};
@@ -29,10 +29,10 @@ pub(super) fn norm_rows<B: Kernels>(
     now: FloatTensor<B>,
     running: FloatTensor<B>,
     [gamma, beta]: [FloatTensor<B>; 2],
+    samples: usize,
     norm: Normalisation,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let [channels] = gamma.shape().dims::<1>();
-    let samples = now.shape()[1] / channels.max(1);
     let repeated = |t: FloatTensor<B>, rows: usize| {
         let t = B::float_reshape(t, Shape::from([rows, 1, channels]));
         B::float_expand(t, Shape::from([rows, samples, channels]))
@@ -40,7 +40,7 @@ pub(super) fn norm_rows<B: Kernels>(
     let running = B::float_reshape(repeated(running, 2), Shape::from([2, samples * channels]));
     let [gamma, beta] =
         [gamma, beta].map(|t| B::float_reshape(repeated(t, 1), Shape::from([samples * channels])));
-    B::norm_rows(now, running, gamma, beta, norm)
+    B::norm_rows(Tensors(vec![now]), Tensors(vec![running]), gamma, beta, 1, norm)
 }
 
 /// [`Kernels::norm_relu`] with columns for each sample.
@@ -61,13 +61,15 @@ pub(super) fn norm_relu_backward<B: Kernels>(
     dy: FloatTensor<B>,
     [rows, folded]: [FloatTensor<B>; 2],
     frozen: bool,
-) -> (FloatTensor<B>, FloatTensor<B>) {
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let shape = x.shape();
     let [batch, channels, ..] = shape.dims::<5>();
-    let (dx, params) = B::norm_relu_backward(merged::<B>(x), merged::<B>(dy), rows, folded, frozen);
-    let params = B::float_reshape(params, Shape::from([2, batch, channels]));
-    let params = B::float_reshape(B::float_sum_dim(params, 1), Shape::from([2, channels]));
-    (B::float_reshape(dx, shape), params)
+    let (dx, dgamma, dbeta) = B::norm_relu_backward(merged::<B>(x), merged::<B>(dy), rows, folded, frozen);
+    let summed = |t| {
+        let t = B::float_reshape(t, Shape::from([batch, channels]));
+        B::float_reshape(B::float_sum_dim(t, 0), Shape::from([channels]))
+    };
+    (B::float_reshape(dx, shape), summed(dgamma), summed(dbeta))
 }
 
 /// Adds `dx` to the first channels of `grad`.
@@ -76,15 +78,35 @@ pub(super) fn added<B: Kernels>(grad: FloatTensor<B>, dx: FloatTensor<B>) -> Flo
     put::<B>(grad, 0, sum)
 }
 
-/// Statistics of some channels and of further ones, `[2, sample * channel]` each, side by side.
-pub(super) fn beside<B: Backend>(a: FloatTensor<B>, b: FloatTensor<B>, samples: usize) -> FloatTensor<B> {
-    let rows = |t: FloatTensor<B>| {
-        let columns = t.shape()[1] / samples;
-        B::float_reshape(t, Shape::from([2 * samples, columns]))
-    };
-    let joined = B::float_cat(vec![rows(a), rows(b)], 1);
-    let columns = joined.shape()[1] * samples;
-    B::float_reshape(joined, Shape::from([2, columns]))
+/// Writes `new`, `[2, sample * channel]`, over the columns of the channels from `at` on of `stats`, which has more of them.
+pub(super) fn put_columns<B: Backend>(
+    stats: FloatTensor<B>,
+    at: usize,
+    new: FloatTensor<B>,
+    samples: usize,
+) -> FloatTensor<B> {
+    let (shape, rows) = (stats.shape(), 2 * samples);
+    let [width, count] = [&stats, &new].map(|t| t.shape()[1] / samples);
+    let rows_of = |t, columns| B::float_reshape(t, Shape::from([rows, columns]));
+    let slices = [Slice::from(0..rows as isize), Slice::from(at as isize..(at + count) as isize)];
+    let stats = B::float_slice_assign(rows_of(stats, width), &slices, rows_of(new, count));
+    B::float_reshape(stats, shape)
+}
+
+/// The columns of the first `channels` channels of each sample.
+pub(super) fn first_columns<B: Backend>(
+    stats: FloatTensor<B>,
+    channels: usize,
+    samples: usize,
+) -> FloatTensor<B> {
+    let width = stats.shape()[1] / samples;
+    if width == channels {
+        return stats;
+    }
+    let rows = 2 * samples;
+    let stats = B::float_reshape(stats, Shape::from([rows, width]));
+    let slices = [Slice::from(0..rows as isize), Slice::from(0..channels as isize)];
+    B::float_reshape(B::float_slice(stats, &slices), Shape::from([2, samples * channels]))
 }
 
 /// Rows 4 and 5, the next running statistics, of the first `channels` columns.

@@ -96,7 +96,8 @@ fn norm_relu_is_batch_normalisation_and_relu() {
         by_sample: false,
     };
     let running = Tensor::<2>::ones([2, 3], &device());
-    let applied = norm_rows(found, running, gamma.clone(), beta.clone(), norm);
+    let affine = [gamma.clone(), beta.clone()];
+    let applied = norm_rows(Some(found), Some(running), affine, 1, norm);
     let ours = norm_relu_train(x.clone(), gamma.clone(), beta.clone(), applied, false);
     close(&ours, &stock, "forward");
     let g = (ours * dy.clone()).sum().backward();
@@ -179,8 +180,10 @@ fn the_stock_normalisation_equals_ours() {
             by_sample: false,
         };
         let (gamma, beta) = (row::<Flex>(&two(&affine), 0), row::<Flex>(&two(&affine), 1));
-        let (rows, folded) = Flex::norm_rows(two(&now), two(&running), gamma.clone(), beta.clone(), norm);
-        let stock = norm::stock_rows::<Flex>(&two(&now), &two(&running), gamma, beta, norm);
+        let [of_now, of_running] = [&now, &running].map(|t| Some(two(t)));
+        let affine = [gamma.clone(), beta.clone()];
+        let stock = norm::stock_rows::<Flex>(of_now.clone(), of_running.clone(), affine, 1, norm);
+        let (rows, folded) = Flex::norm_rows(Tensors::maybe(of_now), Tensors::maybe(of_running), gamma, beta, 1, norm);
         same2(rows.clone(), stock.0, "rows");
         same2(folded.clone(), stock.1, "folded rows");
 
@@ -189,40 +192,39 @@ fn the_stock_normalisation_equals_ours() {
         let ours = Flex::norm_relu_backward(part.clone(), five(&dy), rows.clone(), folded.clone(), frozen);
         let stock = norm::stock_backward::<Flex>(part, five(&dy), &rows, &folded, frozen);
         same5(ours.0.clone(), stock.0, "dx");
-        same2(ours.1.clone(), stock.1, "parameters");
+        let flat = |t| Tensor::<1>::from_primitive::<Flex>(t);
+        close(&flat(ours.1.clone()), &flat(stock.1), "gamma");
+        close(&flat(ours.2.clone()), &flat(stock.2), "beta");
         let into = Flex::norm_relu_backward_into(five(&x), five(&x), five(&dy), rows, folded, frozen);
         let sum = Flex::float_add(channels_of::<Flex>(five(&x), 0, 3), ours.0);
         same5(into.0, put::<Flex>(five(&x), 0, sum), "added");
-        same2(into.1, ours.1, "parameters");
+        close(&flat(into.1), &flat(ours.1), "gamma");
+        close(&flat(into.2), &flat(ours.2), "beta");
     }
 }
 
 /// A dense block of single differentiable operators, as it stands in the paper.
 #[cfg(feature = "learn")]
-fn composed_block(x: Tensor<5>, t: &BlockTensors, plan: BlockPlan) -> Tensor<5> {
-    let mut all = x;
-    let mut first1 = 0;
-    let norm = |x: Tensor<5>, at: usize| {
-        let channels = x.dims()[1];
-        let [gamma, beta] = [&t.gamma, &t.beta].map(|v| v.clone().narrow(0, at, channels));
-        let running = t.running.clone().slice([0..2, at..at + channels]);
-        let now = channel_stats(x.clone(), 0, x.dims()[1], plan.norm.by_sample);
-        let applied = norm_rows(now, running, gamma.clone(), beta.clone(), plan.norm);
-        norm_relu_train(x, gamma, beta, applied, plan.norm.frozen())
+fn composed_block(
+    x: Tensor<5>,
+    layers: &[LayerTensors],
+    mask: Option<&Tensor<5>>,
+    plan: BlockPlan,
+) -> Tensor<5> {
+    let norm = |x: Tensor<5>, t: &NormTensors| {
+        let [batch, channels, ..] = x.dims();
+        let now = channel_stats(x.clone(), 0, channels, plan.norm.by_sample);
+        let samples = if plan.norm.by_sample { batch } else { 1 };
+        let affine = [t.gamma.clone(), t.beta.clone()];
+        let applied = norm_rows(Some(now), t.running.clone(), affine, samples, plan.norm);
+        norm_relu_train(x, t.gamma.clone(), t.beta.clone(), applied, plan.norm.frozen())
     };
-    for l in 0..plan.layers {
-        let (reads, at) = (plan.reads(l), plan.norms_before(l));
-        let w1 = t.w1.clone().narrow(0, first1, plan.inner * reads);
-        first1 += plan.inner * reads;
-        let size = plan.growth * plan.inner * 27;
-        let w3 = t.w3.clone().narrow(0, l * size, size);
-        let b = conv1(norm(all.clone(), at), w1.reshape([plan.inner, reads]));
-        let mut y = conv3(
-            norm(b, at + reads),
-            w3.reshape([plan.growth, plan.inner, 3, 3, 3]),
-        );
-        if plan.dropout {
-            y = y * t.mask.clone().narrow(1, l * plan.growth, plan.growth);
+    let mut all = x;
+    for (l, layer) in layers.iter().enumerate() {
+        let b = conv1(norm(all.clone(), &layer.outer), layer.w1.clone());
+        let mut y = conv3(norm(b, &layer.middle), layer.w3.clone());
+        if let Some(mask) = mask {
+            y = y * mask.clone().narrow(1, l * plan.growth, plan.growth);
         }
         all = Tensor::cat(vec![all, y], 1);
     }
@@ -231,59 +233,69 @@ fn composed_block(x: Tensor<5>, t: &BlockTensors, plan: BlockPlan) -> Tensor<5> 
 
 /// Values, gradients and next statistics of a dense block on a device, ours or composed.
 #[cfg(feature = "learn")]
-pub(super) fn block_on(device: &Device, batch: usize, plan: BlockPlan, composed: bool) -> Vec<Vec<f32>> {
-    let plain = device.clone();
+pub(super) fn block_on(
+    device: &Device,
+    batch: usize,
+    (plan, dropout): (BlockPlan, bool),
+    composed: bool,
+) -> Vec<Vec<f32>> {
     let device = &device.clone().autodiff();
     let values = |n: usize, seed: usize, scale: f32| {
         let value = |i: usize| (((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0) * scale;
-        (0..n).map(value).collect::<Vec<f32>>()
+        TensorData::new((0..n).map(value).collect::<Vec<f32>>(), [n])
     };
-    let norms = plan.norms_before(plan.layers);
-    let weights: usize = (0..plan.layers).map(|l| plan.inner * plan.reads(l)).sum();
     let vector = |n: usize, seed, scale: f32, shift: f32| {
-        let data = TensorData::new(values(n, seed, scale), [n]);
-        Tensor::<1>::from_data(data, device)
-            .add_scalar(shift)
-            .require_grad()
+        Tensor::<1>::from_data(values(n, seed, scale), device).add_scalar(shift)
     };
     let voxels = [3, 4, 6];
     let five = |channels: usize, seed| {
         let shape = [batch, channels, voxels[0], voxels[1], voxels[2]];
-        let n = shape.iter().product();
-        Tensor::<5>::from_data(TensorData::new(values(n, seed, 1.0), shape), device)
+        vector(shape.iter().product(), seed, 1.0, 0.0).reshape(shape)
     };
-    let running = Tensor::<2>::from_data(TensorData::new(values(2 * norms, 5, 0.5), [2, norms]), device);
-    let mask = five(plan.layers * plan.growth, 6).greater_elem(-0.5).float();
-    let t = BlockTensors {
-        gamma: vector(norms, 1, 0.3, 1.0),
-        beta: vector(norms, 2, 0.3, 0.2),
-        w1: vector(weights, 3, 0.3, 0.0),
-        w3: vector(plan.layers * plan.growth * plan.inner * 27, 4, 0.1, 0.0),
-        running: running.add_scalar(1.0),
-        mask,
+    let norm = |channels: usize, seed| NormTensors {
+        gamma: vector(channels, seed, 0.3, 1.0).require_grad(),
+        beta: vector(channels, seed + 1, 0.3, 0.2).require_grad(),
+        running: (plan.norm.reads_running())
+            .then(|| vector(2 * channels, seed + 2, 0.5, 1.0).reshape([2, channels])),
     };
+    let layers: Vec<LayerTensors> = (0..plan.layers)
+        .map(|l| {
+            let (reads, seed) = (plan.reads(l), 20 * l);
+            let w1 = vector(plan.inner * reads, seed + 13, 0.3, 0.0).reshape([plan.inner, reads]);
+            let w3 = vector(plan.growth * plan.inner * 27, seed + 14, 0.1, 0.0);
+            LayerTensors {
+                outer: norm(reads, seed + 10),
+                w1: w1.require_grad(),
+                middle: norm(plan.inner, seed + 15),
+                w3: w3.reshape([plan.growth, plan.inner, 3, 3, 3]).require_grad(),
+            }
+        })
+        .collect();
+    let mask = dropout.then(|| five(plan.layers * plan.growth, 6).greater_elem(-0.5).float());
     let x = five(plan.input, 7).require_grad();
     let (all, next) = if composed {
-        (
-            composed_block(x.clone(), &t, plan),
-            Tensor::zeros([2, norms], &plain),
-        )
+        (composed_block(x.clone(), &layers, mask.as_ref(), plan), Vec::new())
     } else {
-        dense_block(x.clone(), t.clone(), plan)
+        dense_block(x.clone(), layers.clone(), mask, plan)
     };
     let weight = five(plan.channels(), 8);
     let grads = (all.clone() * weight).sum().backward();
     let read = |data: TensorData| data.try_to_vec::<f32>().unwrap();
     let mut out = vec![read(all.into_data()), read(x.grad(&grads).unwrap().into_data())];
-    for v in [&t.gamma, &t.beta, &t.w1, &t.w3] {
-        out.push(read(v.grad(&grads).unwrap().into_data()));
+    for layer in &layers {
+        for norm in [&layer.outer, &layer.middle] {
+            out.push(read(norm.gamma.grad(&grads).unwrap().into_data()));
+            out.push(read(norm.beta.grad(&grads).unwrap().into_data()));
+        }
+        out.push(read(layer.w1.grad(&grads).unwrap().into_data()));
+        out.push(read(layer.w3.grad(&grads).unwrap().into_data()));
     }
-    out.push(read(next.into_data()));
+    out.extend(next.into_iter().map(|next| read(next.into_data())));
     out
 }
 
 #[cfg(feature = "learn")]
-pub(super) fn block_plan(input: usize, layers: usize, batch: Option<Renorm>, dropout: bool) -> BlockPlan {
+pub(super) fn block_plan(input: usize, layers: usize, batch: Option<Renorm>) -> BlockPlan {
     BlockPlan {
         input,
         growth: 3,
@@ -294,7 +306,6 @@ pub(super) fn block_plan(input: usize, layers: usize, batch: Option<Renorm>, dro
             batch,
             by_sample: false,
         },
-        dropout,
         keep: true,
     }
 }
@@ -325,19 +336,32 @@ fn a_dense_block_is_its_composition() {
         (2, 5, 3, None, true),
         (1, 2, 1, None, false),
     ] {
-        let plan = block_plan(input, layers, batch, dropout);
-        let ours = block_on(&Device::flex(), samples, plan, false);
-        let composed = block_on(&Device::flex(), samples, plan, true);
-        let names = ["maps", "dx", "dgamma", "dbeta", "dw1", "dw3"];
-        for ((a, b), name) in ours.iter().zip(&composed).zip(names) {
-            close_to(a, b, 1e-5, &format!("{name} of {plan:?}"));
+        let plan = block_plan(input, layers, batch);
+        let ours = block_on(&Device::flex(), samples, (plan, dropout), false);
+        let composed = block_on(&Device::flex(), samples, (plan, dropout), true);
+        for (i, (a, b)) in ours.iter().zip(&composed).enumerate() {
+            close_to(a, b, 1e-5, &format!("{} of {plan:?}", part(i)));
         }
+        let updates = batch.is_some_and(|batch| batch.momentum > 0.0);
+        let next = if updates { 2 * layers } else { 0 };
+        assert_eq!((composed.len(), ours.len()), (2 + 6 * layers, 2 + 6 * layers + next));
         let again = BlockPlan { keep: false, ..plan };
         assert_eq!(
-            block_on(&Device::flex(), samples, again, false),
+            block_on(&Device::flex(), samples, (again, dropout), false),
             ours,
             "made again"
         );
+    }
+}
+
+/// What [`block_on`] answers at `i`.
+#[cfg(feature = "learn")]
+pub(super) fn part(i: usize) -> String {
+    let names = ["dgamma", "dbeta", "inner dgamma", "inner dbeta", "dw1", "dw3"];
+    match i {
+        0 => "maps".into(),
+        1 => "dx".into(),
+        _ => format!("{} of layer {}", names[(i - 2) % 6], (i - 2) / 6),
     }
 }
 
@@ -355,15 +379,12 @@ pub(super) fn by_sample(plan: BlockPlan) -> BlockPlan {
 #[test]
 #[cfg(feature = "learn")]
 fn a_dense_block_by_sample_is_its_composition() {
-    let plan = by_sample(block_plan(4, 3, None, true));
-    let ours = block_on(&Device::flex(), 3, plan, false);
-    let composed = block_on(&Device::flex(), 3, plan, true);
-    for ((a, b), name) in ours
-        .iter()
-        .zip(&composed)
-        .zip(["maps", "dx", "dgamma", "dbeta", "dw1", "dw3"])
-    {
-        close_to(a, b, 1e-5, name);
+    let plan = by_sample(block_plan(4, 3, None));
+    let ours = block_on(&Device::flex(), 3, (plan, true), false);
+    let composed = block_on(&Device::flex(), 3, (plan, true), true);
+    assert_eq!(ours.len(), composed.len());
+    for (i, (a, b)) in ours.iter().zip(&composed).enumerate() {
+        close_to(a, b, 1e-5, &part(i));
     }
 }
 

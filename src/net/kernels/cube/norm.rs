@@ -65,7 +65,7 @@ fn norm_relu_kernel<E: Float>(
     }
 }
 
-/// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a column.
+/// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows). One unit a column; `now` has `width` columns a sample.
 #[cube(launch_unchecked)]
 fn rows_kernel(
     now: &[f32],
@@ -76,19 +76,25 @@ fn rows_kernel(
     folded: &mut [f32],
     n: usize,
     channels: usize,
+    width: usize,
     epsilon: f32,
     share: f32,
     r_max: f32,
     d_max: f32,
-    #[comptime] frozen: bool,
+    #[comptime] reads_now: bool,
+    #[comptime] reads_running: bool,
 ) {
     if ABSOLUTE_POS >= n {
         terminate!();
     }
     let c = ABSOLUTE_POS;
     let channel = c % channels;
-    let old_mean = running[channel];
-    let old_variance = running[channels + channel];
+    let mut old_mean = 0.0f32;
+    let mut old_variance = 1.0f32;
+    if reads_running {
+        old_mean = running[channel];
+        old_variance = running[channels + channel];
+    }
     let old_rstd = 1.0f32 / (old_variance + epsilon).sqrt();
     let mut mean = old_mean;
     let mut rstd = old_rstd;
@@ -96,14 +102,18 @@ fn rows_kernel(
     let mut d = 0.0f32;
     let mut next_mean = old_mean;
     let mut next_variance = old_variance;
-    if !frozen {
-        mean = now[c];
-        let std = (now[n + c] + epsilon).sqrt();
+    if reads_now {
+        let column = c / channels * width + channel;
+        let variance = now[n / channels * width + column];
+        mean = now[column];
+        let std = (variance + epsilon).sqrt();
         rstd = 1.0f32 / std;
-        r = clamp(std * old_rstd, 1.0f32 / r_max, r_max);
-        d = clamp((mean - old_mean) * old_rstd, -d_max, d_max);
-        next_mean = old_mean * (1.0f32 - share) + mean * share;
-        next_variance = old_variance * (1.0f32 - share) + now[n + c] * share;
+        if reads_running {
+            r = clamp(std * old_rstd, 1.0f32 / r_max, r_max);
+            d = clamp((mean - old_mean) * old_rstd, -d_max, d_max);
+            next_mean = old_mean * (1.0f32 - share) + mean * share;
+            next_variance = old_variance * (1.0f32 - share) + variance * share;
+        }
     }
     rows[c] = mean;
     rows[n + c] = rstd;
@@ -186,16 +196,17 @@ fn moments<E: Float>(x: &[E], part: &[f32], column: usize, dims: &Dims) -> (f32,
     (mean, max(s1 / count - shift * shift, 0.0f32))
 }
 
-/// Mean and biased variance, `[2, column]`.
+/// Mean and biased variance, written from column `at` on of the `width` that each sample has in `out`.
 #[cube(launch_unchecked)]
-fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims) {
+fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims, at: usize, width: usize) {
     if ABSOLUTE_POS >= dims.columns {
         terminate!();
     }
-    let column = ABSOLUTE_POS;
+    let (column, n) = (ABSOLUTE_POS, dims.channels);
     let (mean, variance) = moments::<f32>(x, part, column, &dims);
-    out[column] = mean;
-    out[dims.columns + column] = variance;
+    let to = column / n * width + at + column % n;
+    out[to] = mean;
+    out[dims.columns / n * width + to] = variance;
 }
 
 /// As [`statistics`], but what they come to: scale and shift of each column by every normalisation. `affine` is `[norm, 2, total]`,
@@ -315,11 +326,26 @@ pub(super) fn norm_relu_into(
 
 /// Mean and biased variance of the channels from `from` on, over the batch or of each sample.
 pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize, by_sample: bool) -> CubeTensor {
-    let columns = if by_sample { x.dims5()[0] } else { 1 } * channels;
+    let samples = if by_sample { x.dims5()[0] } else { 1 };
+    let out = empty(x, [2, samples * channels]);
+    channel_stats_into(&out, 0, x, from, channels, by_sample);
+    out
+}
+
+/// The same, written over the columns of the channels from `at` on of `out`, which may have more.
+pub(super) fn channel_stats_into(
+    out: &CubeTensor,
+    at: usize,
+    x: &CubeTensor,
+    from: usize,
+    channels: usize,
+    by_sample: bool,
+) {
+    let samples = if by_sample { x.dims5()[0] } else { 1 };
+    let columns = samples * channels;
     let window = Window::new(x, from, channels, columns);
     let client = x.client.clone();
     let part = parts(x, &window);
-    let out = empty(x, [2, columns]);
     let (count, dim) = grid(&client, columns);
     // Safety: as above.
     unsafe {
@@ -329,11 +355,12 @@ pub(super) fn channel_stats(x: &CubeTensor, from: usize, channels: usize, by_sam
             dim,
             buffer(x),
             buffer(&part),
-            buffer(&out),
+            buffer(out),
             window.dims(columns),
+            at,
+            out.meta.shape()[1] / samples,
         );
     }
-    out
 }
 
 /// The first stage of statistics; see [`spread`].
@@ -392,28 +419,24 @@ pub(super) fn measured(
 
 /// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows).
 pub(super) fn norm_rows(
-    now: &CubeTensor,
-    running: &CubeTensor,
-    gamma: &CubeTensor,
-    beta: &CubeTensor,
+    now: Option<CubeTensor>,
+    running: Option<CubeTensor>,
+    [gamma, beta]: &[CubeTensor; 2],
+    samples: usize,
     norm: Normalisation,
 ) -> (CubeTensor, CubeTensor) {
     let channels = gamma.meta.shape()[0];
-    let n = if norm.frozen() {
-        channels
-    } else {
-        now.meta.shape()[1]
-    };
+    let now = now.filter(|_| !norm.frozen());
+    let running = running.filter(|_| norm.reads_running());
+    let n = if now.is_some() { samples * channels } else { channels };
+    let width = now.as_ref().map_or(channels, |now| now.meta.shape()[1] / samples);
     let (rows, folded) = (empty(gamma, [6, n]), empty(gamma, [2, n]));
     let [share, r_max, d_max] = norm
         .batch
         .map_or([0.0; 3], |b| [b.momentum, b.r_max, b.d_max].map(|v| v as f32));
-    // One buffer may not be bound twice.
-    let now = if norm.frozen() {
-        nothing(gamma)
-    } else {
-        now.clone()
-    };
+    let given = (now.is_some(), running.is_some());
+    // A kernel has the same bindings with and without, and one buffer may not be bound twice.
+    let [now, running] = [now, running].map(|t| t.unwrap_or_else(|| nothing(gamma)));
     let client = gamma.client.clone();
     let (count, dim) = grid(&client, n);
     // Safety: as above.
@@ -423,18 +446,20 @@ pub(super) fn norm_rows(
             count,
             dim,
             buffer(&now),
-            buffer(running),
+            buffer(&running),
             buffer(gamma),
             buffer(beta),
             buffer(&rows),
             buffer(&folded),
             n,
             channels,
+            width,
             norm.epsilon as f32,
             share,
             r_max,
             d_max,
-            norm.frozen(),
+            given.0,
+            given.1,
         );
     }
     (rows, folded)

@@ -48,21 +48,34 @@ fn sums(
     part[index * 2 * n + n + c] = s1;
 }
 
-/// Sums the chunks of [`sums`]: s0 and s1, `[2, column]`.
+/// Sums the chunks of [`sums`]: s0 and s1, `[2, column]`. Where a channel has one column these are also all that the gradients of
+/// gamma and beta are made of.
 #[cube(launch_unchecked)]
-fn finish(part: &[f32], out: &mut [f32], dims: Dims) {
+fn finish(
+    part: &[f32],
+    rows: &[f32],
+    out: &mut [f32],
+    dgamma: &mut [f32],
+    dbeta: &mut [f32],
+    dims: Dims,
+    #[comptime] all: bool,
+) {
     if ABSOLUTE_POS >= dims.columns {
         terminate!();
     }
-    let column = ABSOLUTE_POS;
+    let (column, columns) = (ABSOLUTE_POS, dims.columns);
     let (s0, s1) = summed(part, column, &dims);
     out[column] = s0;
-    out[dims.columns + column] = s1;
+    out[columns + column] = s1;
+    if all {
+        dgamma[column] = s1 * rows[2 * columns + column] + s0 * rows[3 * columns + column];
+        dbeta[column] = s0;
+    }
 }
 
-/// What the sums of [`finish`] come to: the gradients of gamma and beta, `[2, channel]`.
+/// What the sums of [`finish`] come to where a channel has several columns: the gradients of gamma and beta.
 #[cube(launch_unchecked)]
-fn affine(totals: &[f32], rows: &[f32], out: &mut [f32], dims: Dims) {
+fn affine(totals: &[f32], rows: &[f32], dgamma: &mut [f32], dbeta: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.channels {
         terminate!();
     }
@@ -75,8 +88,8 @@ fn affine(totals: &[f32], rows: &[f32], out: &mut [f32], dims: Dims) {
         gamma += totals[columns + own] * rows[2 * columns + own] + s0 * rows[3 * columns + own];
         beta += s0;
     }
-    out[c] = gamma;
-    out[n + c] = beta;
+    dgamma[c] = gamma;
+    dbeta[c] = beta;
 }
 
 /// Gradient with respect to `x`, whose channels beyond the gradient's are left alone; mean and deviation are
@@ -132,7 +145,7 @@ fn dx_kernel(
 }
 
 /// Gradients of normalisation and ReLU of the first channels of `x`, as many as `dy` has: with respect to `x`, written
-/// to or added to those of `dx`, and `[2, channel]` for gamma and beta.
+/// to or added to those of `dx`, and to gamma and beta.
 pub(in super::super) fn backward(
     dx: &CubeTensor,
     add: bool,
@@ -140,7 +153,7 @@ pub(in super::super) fn backward(
     dy: &CubeTensor,
     (rows, folded): (&CubeTensor, &CubeTensor),
     frozen: bool,
-) -> CubeTensor {
+) -> [CubeTensor; 2] {
     let channels = dy.dims5()[1];
     let columns = folded.meta.shape()[1];
     let window = Window::new(x, 0, channels, columns);
@@ -164,6 +177,7 @@ pub(in super::super) fn backward(
         );
     }
     let totals = empty(x, [2, columns]);
+    let [dgamma, dbeta] = [(); 2].map(|()| empty(x, [channels]));
     let (count, dim) = grid(&client, columns);
     // Safety: as above.
     unsafe {
@@ -172,23 +186,29 @@ pub(in super::super) fn backward(
             count,
             dim,
             buffer(&part),
+            buffer(rows),
             buffer(&totals),
+            buffer(&dgamma),
+            buffer(&dbeta),
             window.dims(columns),
+            columns == channels,
         );
     }
-    let params = empty(x, [2, channels]);
-    let (count, dim) = grid(&client, channels);
-    // Safety: as above.
-    unsafe {
-        affine::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(&totals),
-            buffer(rows),
-            buffer(&params),
-            window.dims(channels),
-        );
+    if columns != channels {
+        let (count, dim) = grid(&client, channels);
+        // Safety: as above.
+        unsafe {
+            affine::launch_unchecked(
+                &client,
+                count,
+                dim,
+                buffer(&totals),
+                buffer(rows),
+                buffer(&dgamma),
+                buffer(&dbeta),
+                window.dims(channels),
+            );
+        }
     }
     let units = window.batch * channels * window.voxels.div_ceil(SPAN);
     let (count, dim) = grid(&client, units);
@@ -210,5 +230,5 @@ pub(in super::super) fn backward(
             SPAN,
         );
     }
-    params
+    [dgamma, dbeta]
 }
