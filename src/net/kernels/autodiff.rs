@@ -205,6 +205,24 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         (FloatTensor::<Self>::new(rows), FloatTensor::<Self>::new(folded))
     }
 
+    fn norm_rows_measured(
+        stats: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        running: Tensors<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Normalisation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [stats, x, gamma, beta] = [stats, x, gamma, beta].map(FloatTensor::<Self>::into_primitive);
+        let running = running.map::<B>(FloatTensor::<Self>::into_primitive);
+        let (stats, rows, folded) =
+            B::norm_rows_measured(stats, x, from, count, running, gamma, beta, norm);
+        let [stats, rows, folded] = [stats, rows, folded].map(FloatTensor::<Self>::new);
+        (stats, rows, folded)
+    }
+
     fn norm_relu_train(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,

@@ -85,32 +85,31 @@ pub(super) fn forward<B: Kernels>(
     plan: BlockPlan,
 ) -> (Done<B>, Vec<FloatTensor<B>>) {
     let [batch, input, ..] = x.shape().dims::<5>();
-    let (growth, inner, by_sample) = (plan.growth, plan.inner, plan.norm.by_sample);
-    let samples = if by_sample { batch } else { 1 };
-    let measures = !plan.norm.frozen();
-    // Those of all channels of the buffer, as they come to be known.
-    let mut stats = measures.then(|| {
-        let columns = Shape::from([2, samples * plan.channels()]);
-        let stats = B::float_empty(columns, &x.device(), x.dtype().into());
-        B::channel_stats_into(stats, 0, x.clone(), 0, input, by_sample)
-    });
+    let (growth, inner) = (plan.growth, plan.inner);
+    let samples = if plan.norm.by_sample { batch } else { 1 };
+    let (device, dtype) = (x.device(), x.dtype());
+    let columns = |channels: usize| {
+        B::float_empty(Shape::from([2, samples * channels]), &device, dtype.into())
+    };
+    // Of all channels of the buffer, as they come to be known.
+    let mut stats = columns(plan.channels());
     let mut buffer = B::widened(x, plan.channels());
     let (mut layers, mut next) = (Vec::with_capacity(plan.layers), Vec::new());
     let mut running = running.into_iter();
-    let mut norm = |now: Option<FloatTensor<B>>, [gamma, beta]: [FloatTensor<B>; 2]| {
+    // Normalises the channels up to those measured: `count` of `x` from `from` on, with those before them in `stats`.
+    let mut norm = |stats, x: &FloatTensor<B>, [from, count]: [usize; 2], [gamma, beta]: [FloatTensor<B>; 2]| {
         let channels = gamma.shape()[0];
-        let (rows, folded) = B::norm_rows(
-            Tensors::maybe(now),
-            Tensors::maybe(running.next()),
-            gamma,
-            beta,
-            samples,
-            plan.norm,
-        );
+        let running = Tensors::maybe(running.next());
+        let (stats, rows, folded) = if plan.norm.frozen() {
+            let (rows, folded) = B::norm_rows(Tensors::maybe(None), running, gamma, beta, samples, plan.norm);
+            (stats, rows, folded)
+        } else {
+            B::norm_rows_measured(stats, x.clone(), from, count, running, gamma, beta, plan.norm)
+        };
         if plan.norm.updates_running() {
             next.push(samples::next::<B>(&rows, channels));
         }
-        (rows, folded)
+        (stats, (rows, folded))
     };
     let mut params = params.into_iter();
     for l in 0..plan.layers {
@@ -127,19 +126,16 @@ pub(super) fn forward<B: Kernels>(
             break;
         };
         let reads = plan.reads(l);
-        let outer = norm(stats.clone(), [gamma, beta]);
+        let new = if l == 0 { [0, input] } else { [reads - growth, growth] };
+        let outer;
+        (stats, outer) = norm(stats, &buffer, new, [gamma, beta]);
         let b = B::norm_relu_conv1(buffer.clone(), 0, outer.1.clone(), w1.clone());
-        let of_b = measures.then(|| B::channel_stats(b.clone(), 0, inner, by_sample));
-        let middle = norm(of_b, [gamma_inner, beta_inner]);
+        let (_, middle) = norm(columns(inner), &b, [0, inner], [gamma_inner, beta_inner]);
         buffer = B::norm_relu_conv3_into(buffer, reads, b.clone(), middle.1.clone(), w3.clone());
         if let Some(mask) = &mask {
             let maps = channels_of::<B>(buffer.clone(), reads, growth);
             let maps = B::float_mul(maps, channels_of::<B>(mask.clone(), l * growth, growth));
             buffer = put::<B>(buffer, reads, maps);
-        }
-        if l + 1 < plan.layers {
-            stats = stats
-                .map(|stats| B::channel_stats_into(stats, reads, buffer.clone(), reads, growth, by_sample));
         }
         layers.push(DoneLayer {
             outer,
@@ -189,12 +185,10 @@ pub(super) fn backward<B: Kernels>(
         }
         let b =
             bottleneck.unwrap_or_else(|| B::norm_relu_conv1(buffer.clone(), 0, outer.1.clone(), w1.clone()));
-        let a = B::norm_relu(b.clone(), 0, plan.inner, middle.1.clone());
-        let dw3 = B::conv3_dw(a, dy.clone(), w3.clone());
+        let dw3 = B::norm_relu_conv3_dw(b.clone(), middle.1.clone(), dy.clone(), w3.clone());
         let da = B::conv3_dx(dy, w3);
         let (db, dgamma_inner, dbeta_inner) = B::norm_relu_backward(b, da, middle.0, middle.1, frozen);
-        let a = B::norm_relu(buffer.clone(), 0, reads, outer.1.clone());
-        let dw1 = B::conv1_dw(a, db.clone(), w1.clone());
+        let dw1 = B::norm_relu_conv1_dw(buffer.clone(), outer.1.clone(), db.clone(), w1.clone());
         let da = B::conv1_dx(db, w1);
         let (dgamma, dbeta);
         (grad, dgamma, dbeta) =

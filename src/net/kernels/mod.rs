@@ -127,6 +127,29 @@ pub trait Kernels: Backend {
         Self::float_reshape(Self::float_sum_dim(product, 0), Shape::from([cout, cin]))
     }
 
+    /// [`Kernels::norm_relu`] of the first channels of `x`, as many as `w` takes, and [`Kernels::conv1_dw`] of them.
+    /// Not differentiable.
+    fn norm_relu_conv1_dw(
+        x: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let channels = w.shape()[1];
+        Self::conv1_dw(Self::norm_relu(x, 0, channels, folded), dy, w)
+    }
+
+    /// [`Kernels::norm_relu`] and [`Kernels::conv3_dw`] of `x`. Not differentiable.
+    fn norm_relu_conv3_dw(
+        x: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let channels = x.shape()[1];
+        Self::conv3_dw(Self::norm_relu(x, 0, channels, folded), dy, w)
+    }
+
     /// Maximum over 2x2x2 cubes; sides are even.
     fn max_pool2(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let [batch, c, d, h, w] = x.shape().dims::<5>();
@@ -215,6 +238,25 @@ pub trait Kernels: Backend {
         norm: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         norm::stock_rows::<Self>(now.one(), running.one(), [gamma, beta], samples, norm)
+    }
+
+    /// [`Kernels::channel_stats_into`] of the `count` channels from `from` on of `x`, whose columns `stats` has, and
+    /// [`Kernels::norm_rows`] of the first channels, which these are the last of: `(stats, rows, folded)`. Not differentiable.
+    fn norm_rows_measured(
+        stats: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        #[extension_type] running: Tensors<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Normalisation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let samples = if norm.by_sample { x.shape()[0] } else { 1 };
+        let stats = Self::channel_stats_into(stats, from, x, from, count, norm.by_sample);
+        let now = Tensors(vec![stats.clone()]);
+        let (rows, folded) = Self::norm_rows(now, running, gamma, beta, samples, norm);
+        (stats, rows, folded)
     }
 
     /// `max(0, gamma ((x - mean) rstd r + d) + beta)` with constants from [`Kernels::norm_rows`]: batch normalisation, batch

@@ -1,7 +1,10 @@
 //! Weight gradients on CubeCL devices: reductions over voxels in two stages, so that the result does not depend on the
 //! order in which workgroups run.
 
-use super::launch::{Shaped, buffer, empty, grid};
+use super::launch::{Folds, Shaped, buffer, empty, grid};
+use burn::tensor::Shape;
+use burn::backend::ops::FloatTensorOps;
+use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -28,6 +31,14 @@ struct Dims {
     /// Groups of input and of output channels.
     ins: usize,
     outs: usize,
+}
+
+/// Where scales and shifts are: see [`Folds`].
+#[derive(CubeLaunch, CubeType, Clone, Copy)]
+struct Fold {
+    first: usize,
+    step: usize,
+    columns: usize,
 }
 
 /// Weight gradient of the transposed convolution over one chunk of input rows. `part` is `[chunk, cin, cout, 27]`.
@@ -89,16 +100,20 @@ fn up2_dw_kernel(
 }
 
 /// Weight gradient of the 1x1x1 convolution over one chunk of `length` vectors of voxels of a sample: `tile` output channels
-/// by `tile` input channels. `part` is `[chunk, cout, cin]`.
+/// by `tile` input channels, the first of `total` that a sample of `x` has. `part` is `[chunk, cout, cin]`.
 #[cube(launch_unchecked)]
 fn conv1_dw_kernel<N: Size>(
     x: &[Vector<f32, N>],
+    folded: &[f32],
     dy: &[Vector<f32, N>],
     part: &mut [f32],
     dims: Dims,
+    total: usize,
+    fold: Fold,
     #[comptime] length: usize,
     #[comptime] tile: usize,
     #[comptime] lanes: usize,
+    #[comptime] norm: bool,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
@@ -115,17 +130,29 @@ fn conv1_dw_kernel<N: Size>(
 
     let mut xs = Array::<usize>::new(tile);
     let mut ys = Array::<usize>::new(tile);
+    let mut scales = Array::<Vector<f32, N>>::new(tile);
+    let mut shifts = Array::<Vector<f32, N>>::new(tile);
     #[unroll]
     for i in 0..tile {
-        xs[i] = (batch * dims.cin + min(ci0 + i, dims.cin - 1)) * volume;
+        let ci = min(ci0 + i, dims.cin - 1);
+        xs[i] = (batch * total + ci) * volume;
         ys[i] = (batch * dims.cout + min(co0 + i, dims.cout - 1)) * volume;
+        if norm {
+            let own = fold.first + batch * fold.step + ci;
+            scales[i] = Vector::new(folded[own]);
+            shifts[i] = Vector::new(folded[fold.columns + own]);
+        }
     }
     let mut sums = Array::<f32>::new(tile * tile);
     for at in start..end {
         let mut column = Array::<Vector<f32, N>>::new(tile);
         #[unroll]
         for i in 0..tile {
-            column[i] = x[xs[i] + at];
+            let mut value = x[xs[i] + at];
+            if norm {
+                value = max(value * scales[i] + shifts[i], Vector::new(0.0f32));
+            }
+            column[i] = value;
         }
         #[unroll]
         for o in 0..tile {
@@ -205,6 +232,9 @@ impl Sizes {
     }
 
     fn gathered<const D: usize>(&self, part: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+        if self.chunks == 1 {
+            return CubeBackend::float_reshape(part.clone(), Shape::from(shape));
+        }
         let units = shape.iter().product();
         let out = empty(part, shape);
         let client = part.client.clone();
@@ -241,9 +271,14 @@ pub(super) fn up2_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
     sizes.gathered(&part, [sizes.cin, sizes.cout, 3, 3, 3])
 }
 
-/// Gradient of the 1x1x1 convolution with respect to its weights `[cout, cin]`.
-pub(super) fn conv1_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
+/// Gradient of the 1x1x1 convolution of the first `cin` channels of `x`, normalised if there are `folds`, with respect to its weights
+/// `[cout, cin]`.
+pub(super) fn conv1_dw(x: &CubeTensor, cin: usize, folds: Option<Folds>, dy: &CubeTensor) -> CubeTensor {
+    let total = x.dims5()[1];
+    let norm = folds.is_some();
+    let folds = folds.unwrap_or_else(|| Folds::none(x));
     let mut sizes = Sizes::new(x, dy.dims5()[1], TILE, TILE);
+    (sizes.cin, sizes.ins) = (cin, cin.div_ceil(TILE));
     let volume: usize = sizes.extent.iter().product();
     // Without taps a sample is one line, of whole vectors but for a few odd sizes.
     let lanes = if volume.is_multiple_of(LANES) { LANES } else { 1 };
@@ -260,12 +295,16 @@ pub(super) fn conv1_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
             dim,
             lanes,
             buffer(x),
+            buffer(&folds.tensor),
             buffer(dy),
             buffer(&part),
             sizes.dims(units),
+            total,
+            FoldLaunch::new(folds.first, folds.step, folds.columns),
             LENGTH,
             TILE,
             lanes,
+            norm,
         );
     }
     sizes.gathered(&part, [sizes.cout, sizes.cin])

@@ -101,7 +101,15 @@ fn conv1_kernel<E: Float, N: Size, L: Size>(
 
 /// Weights `[cout, cin]` to `[group, cin, width]`, channels beyond the last being zero.
 #[cube(launch_unchecked)]
-fn pack_kernel(w: &[f32], out: &mut [f32], units: usize, cin: usize, cout: usize, #[comptime] width: usize) {
+fn pack_kernel(
+    w: &[f32],
+    out: &mut [f32],
+    units: usize,
+    cin: usize,
+    cout: usize,
+    #[comptime] width: usize,
+    #[comptime] transposed: bool,
+) {
     if ABSOLUTE_POS >= units {
         terminate!();
     }
@@ -109,14 +117,21 @@ fn pack_kernel(w: &[f32], out: &mut [f32], units: usize, cin: usize, cout: usize
     let co = rest / cin * width + ABSOLUTE_POS % width;
     let mut value = 0.0f32;
     if co < cout {
-        value = w[co * cin + rest % cin];
+        if transposed {
+            value = w[rest % cin * cout + co];
+        } else {
+            value = w[co * cin + rest % cin];
+        }
     }
     out[ABSOLUTE_POS] = value;
 }
 
-/// Weights `[cout, cin]` as the kernel reads them, `[group * cin, output channels of a group]`.
-pub(super) fn pack(w: &CubeTensor) -> CubeTensor {
-    let [cout, cin] = w.meta.shape().dims::<2>();
+/// Weights `[cout, cin]`, or `[cin, cout]` if `transposed`, as the kernel reads them, `[group * cin, output channels of a group]`.
+pub(super) fn pack(w: &CubeTensor, transposed: bool) -> CubeTensor {
+    let [mut cout, mut cin] = w.meta.shape().dims::<2>();
+    if transposed {
+        (cout, cin) = (cin, cout);
+    }
     let outs = Tiles::get().outs;
     let rows = cout.div_ceil(outs) * cin;
     let packed = empty(w, [rows, outs]);
@@ -135,6 +150,7 @@ pub(super) fn pack(w: &CubeTensor) -> CubeTensor {
             cin,
             cout,
             outs,
+            transposed,
         );
     }
     packed

@@ -9,7 +9,7 @@ use burn_cubecl::kernel::into_contiguous;
 
 impl Infer for CubeBackend {
     fn packed1(w: FloatTensor<Self>) -> FloatTensor<Self> {
-        conv1::pack(&into_contiguous(w))
+        conv1::pack(&into_contiguous(w), false)
     }
 
     fn packed3(w: FloatTensor<Self>) -> FloatTensor<Self> {

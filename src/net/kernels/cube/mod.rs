@@ -41,7 +41,7 @@ impl Kernels for CubeBackend {
     }
 
     fn conv3_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
-        conv3::conv3_dw(&into_contiguous(x), &into_contiguous(dy))
+        conv3::conv3_dw(&into_contiguous(x), None, &into_contiguous(dy))
     }
 
     fn up2_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -53,7 +53,47 @@ impl Kernels for CubeBackend {
     }
 
     fn conv1_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
-        backward::conv1_dw(&into_contiguous(x), &into_contiguous(dy))
+        let x = into_contiguous(x);
+        backward::conv1_dw(&x, x.dims5()[1], None, &into_contiguous(dy))
+    }
+
+    fn norm_relu_conv1_dw(
+        x: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [x, folded, dy] = [x, folded, dy].map(into_contiguous);
+        let channels = w.meta.shape()[1];
+        backward::conv1_dw(&x, channels, Some(Folds::plain(folded, channels)), &dy)
+    }
+
+    fn norm_relu_conv3_dw(
+        x: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        _w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [x, folded, dy] = [x, folded, dy].map(into_contiguous);
+        let channels = x.dims5()[1];
+        conv3::conv3_dw(&x, Some(Folds::plain(folded, channels)), &dy)
+    }
+
+    fn conv1_dx(dy: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [out, count] = w.meta.shape().dims::<2>();
+        let packed = conv1::pack(&into_contiguous(w), true);
+        conv1::conv1(&into_contiguous(dy), None, &packed, None, Read::all(out, count))
+    }
+
+    fn bias_relu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        norm::bias_relu(&into_contiguous(x), &into_contiguous(bias))
+    }
+
+    fn bias_relu_backward(
+        y: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        norm::bias_relu_backward(&into_contiguous(y), &into_contiguous(dy))
     }
 
     fn norm_relu(
@@ -119,6 +159,29 @@ impl Kernels for CubeBackend {
         norm::norm_rows(now, running, &affine, samples, norm)
     }
 
+    fn norm_rows_measured(
+        stats: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        from: usize,
+        count: usize,
+        running: Tensors<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        norm: Normalisation,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [stats, x, gamma, beta] = [stats, x, gamma, beta].map(into_contiguous);
+        let (stats, samples) = (owned(stats), norm::samples(&x, norm));
+        let affine = [gamma, beta];
+        let (rows, folded) = if norm.reads_running() {
+            norm::channel_stats_into(&stats, from, &x, from, count, norm.by_sample);
+            let running = running.one().map(into_contiguous);
+            norm::norm_rows(Some(stats.clone()), running, &affine, samples, norm)
+        } else {
+            norm::measured_rows(&stats, &x, from, count, &affine, norm)
+        };
+        (stats, rows, folded)
+    }
+
     fn norm_relu_backward(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
@@ -152,7 +215,7 @@ impl Kernels for CubeBackend {
 
     fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
         let [out, count] = w.meta.shape().dims::<2>();
-        let packed = conv1::pack(&into_contiguous(w));
+        let packed = conv1::pack(&into_contiguous(w), false);
         conv1::conv1(&into_contiguous(x), None, &packed, None, Read::all(count, out))
     }
 
@@ -172,7 +235,7 @@ impl Kernels for CubeBackend {
     ) -> FloatTensor<Self> {
         let [out, count] = w.meta.shape().dims::<2>();
         let folds = Folds::plain(into_contiguous(folded), count);
-        let packed = conv1::pack(&into_contiguous(w));
+        let packed = conv1::pack(&into_contiguous(w), false);
         let read = Read {
             from,
             ..Read::all(count, out)
@@ -211,7 +274,8 @@ mod tests {
     //! The kernels against those of the CPU backend, over odd sizes, on whatever adapter there is.
     use crate::net::Engine;
     use crate::net::kernels::tiles::Tiles;
-    use crate::net::kernels::{self, Normalisation, Renorm};
+    use crate::net::kernels::{self, Kernels, Normalisation, Renorm};
+    use burn::backend::Dispatch;
     use burn::tensor::{Device, Tensor, TensorData};
     use proptest::prelude::*;
     use std::sync::OnceLock;
@@ -353,6 +417,30 @@ mod tests {
                     }
                 });
             }
+            for channels in [cin, cin.div_ceil(2)] {
+                // As a block's backward pass asks: the first channels of a wider buffer, normalised while they are read.
+                agree(&format!("norm_relu_conv1_dw of {channels} channels of {cin}"), |on| {
+                    let folded = Tensor::<2>::from_data(values([2, channels], seed + 7), on);
+                    let k = Tensor::<2>::from_data(values([cout, channels], seed + 8), on);
+                    let dw = Dispatch::norm_relu_conv1_dw(
+                        five([batch, cin, d, h, w], seed, on).into_dispatch(),
+                        folded.into_dispatch(),
+                        five([batch, cout, d, h, w], seed + 9, on).into_dispatch(),
+                        k.into_dispatch(),
+                    );
+                    Tensor::<2>::from_dispatch(dw).reshape([1, 1, 1, cout, channels])
+                });
+            }
+            agree("norm_relu_conv3_dw", |on| {
+                let folded = Tensor::<2>::from_data(values([2, cin], seed + 7), on);
+                let dw = Dispatch::norm_relu_conv3_dw(
+                    five([batch, cin, d, h, w], seed, on).into_dispatch(),
+                    folded.into_dispatch(),
+                    five([batch, cout, d, h, w], seed + 9, on).into_dispatch(),
+                    five([cout, cin, 3, 3, 3], seed + 8, on).into_dispatch(),
+                );
+                Tensor::<5>::from_dispatch(dw)
+            });
             for (frozen, of_input) in [(false, true), (true, true), (false, false)] {
                 agree(&format!("norm_relu_train gradient, frozen: {frozen}"), |on| {
                     let on = on.clone().autodiff();

@@ -2,7 +2,7 @@
 
 mod backward;
 
-pub(super) use backward::backward;
+pub(super) use backward::{backward, bias_relu_backward};
 
 use super::launch::{Folds, Shaped, buffer, empty, empty_f32, grid, nothing, stored};
 use crate::net::kernels::Normalisation;
@@ -61,6 +61,24 @@ fn norm_relu_kernel<E: Float>(
         if voxel < dims.voxels {
             let value = f32::cast_from(x[from + voxel]);
             y[to + voxel] = E::cast_from(max(value * scale + shift, 0.0f32));
+        }
+    }
+}
+
+/// `max(0, x + bias)`.
+#[cube(launch_unchecked)]
+fn bias_relu_kernel(x: &[f32], bias: &[f32], y: &mut [f32], dims: Dims, #[comptime] span: usize) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let stride = dims.voxels.div_ceil(span);
+    let line = ABSOLUTE_POS / stride;
+    let shift = bias[line % dims.channels];
+    for i in 0..span {
+        let voxel = ABSOLUTE_POS % stride + i * stride;
+        if voxel < dims.voxels {
+            let at = line * dims.voxels + voxel;
+            y[at] = max(x[at] + shift, 0.0f32);
         }
     }
 }
@@ -207,6 +225,51 @@ fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims, at: usize, w
     let to = column / n * width + at + column % n;
     out[to] = mean;
     out[dims.columns / n * width + to] = variance;
+}
+
+/// [`statistics`] and [`rows_kernel`] of a normalisation that knows no running ones: one unit a column of the first `channels`
+/// channels, of which those of `dims`, the last, are measured and the rest are in `stats`.
+#[cube(launch_unchecked)]
+fn measured_kernel(
+    x: &[f32],
+    part: &[f32],
+    gamma: &[f32],
+    beta: &[f32],
+    stats: &mut [f32],
+    rows: &mut [f32],
+    folded: &mut [f32],
+    dims: Dims,
+    channels: usize,
+    width: usize,
+    epsilon: f32,
+) {
+    let samples = dims.columns / dims.channels;
+    let n = samples * channels;
+    if ABSOLUTE_POS >= n {
+        terminate!();
+    }
+    let c = ABSOLUTE_POS;
+    let (sample, channel) = (c / channels, c % channels);
+    let column = sample * width + channel;
+    let mut mean = stats[column];
+    let mut variance = stats[samples * width + column];
+    if channel >= dims.from {
+        let measured = moments::<f32>(x, part, sample * dims.channels + channel - dims.from, &dims);
+        mean = measured.0;
+        variance = measured.1;
+        stats[column] = mean;
+        stats[samples * width + column] = variance;
+    }
+    let rstd = 1.0f32 / (variance + epsilon).sqrt();
+    rows[c] = mean;
+    rows[n + c] = rstd;
+    rows[2 * n + c] = 1.0f32;
+    rows[3 * n + c] = 0.0f32;
+    rows[4 * n + c] = 0.0f32;
+    rows[5 * n + c] = 1.0f32;
+    let scale = rstd * gamma[channel];
+    folded[c] = scale;
+    folded[n + c] = beta[channel] - mean * scale;
 }
 
 /// As [`statistics`], but what they come to: scale and shift of each column by every normalisation. `affine` is `[norm, 2, total]`,
@@ -361,6 +424,75 @@ pub(super) fn channel_stats_into(
             out.meta.shape()[1] / samples,
         );
     }
+}
+
+/// Groups of columns: samples, where each is normalised by its own.
+pub(super) fn samples(x: &CubeTensor, norm: Normalisation) -> usize {
+    if norm.by_sample { x.dims5()[0] } else { 1 }
+}
+
+/// See [`Kernels::norm_rows_measured`](crate::net::kernels::Kernels::norm_rows_measured), for a normalisation that reads no running
+/// statistics; `stats` is written to.
+pub(super) fn measured_rows(
+    stats: &CubeTensor,
+    x: &CubeTensor,
+    from: usize,
+    count: usize,
+    [gamma, beta]: &[CubeTensor; 2],
+    norm: Normalisation,
+) -> (CubeTensor, CubeTensor) {
+    let channels = gamma.meta.shape()[0];
+    let samples = samples(x, norm);
+    let window = Window::new(x, from, count, samples * count);
+    let part = parts(x, &window);
+    let n = samples * channels;
+    let (rows, folded) = (empty(gamma, [6, n]), empty(gamma, [2, n]));
+    let client = x.client.clone();
+    let (grid, dim) = grid(&client, n);
+    // Safety: as above.
+    unsafe {
+        measured_kernel::launch_unchecked(
+            &client,
+            grid,
+            dim,
+            buffer(x),
+            buffer(&part),
+            buffer(gamma),
+            buffer(beta),
+            buffer(stats),
+            buffer(&rows),
+            buffer(&folded),
+            window.dims(n),
+            channels,
+            stats.meta.shape()[1] / samples,
+            norm.epsilon as f32,
+        );
+    }
+    (rows, folded)
+}
+
+/// `x` plus a bias a channel, rectified.
+pub(super) fn bias_relu(x: &CubeTensor, bias: &CubeTensor) -> CubeTensor {
+    let shape = x.dims5();
+    let y = empty(x, shape);
+    let window = Window::new(x, 0, shape[1], shape[1]);
+    let units = shape[0] * shape[1] * window.voxels.div_ceil(SPAN);
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        bias_relu_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(bias),
+            buffer(&y),
+            window.dims(units),
+            SPAN,
+        );
+    }
+    y
 }
 
 /// The first stage of statistics; see [`spread`].

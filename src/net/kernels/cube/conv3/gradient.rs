@@ -183,13 +183,19 @@ fn gather(part: &[f32], out: &mut [f32], units: usize, chunks: usize) {
     out[to + 18] = ends + ends2 * (1.0f32 / 6.0f32) + s[5];
 }
 
-/// Gradient of the 3x3x3 convolution of `x [batch, cin, d, h, w]` with respect to its weights, `[cout, cin, 3, 3, 3]`.
-pub(in crate::net::kernels::cube) fn conv3_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
+/// Gradient of the 3x3x3 convolution of `x [batch, cin, d, h, w]`, normalised if there are `folds`, with respect to its weights,
+/// `[cout, cin, 3, 3, 3]`.
+pub(in crate::net::kernels::cube) fn conv3_dw(
+    x: &CubeTensor,
+    folds: Option<Folds>,
+    dy: &CubeTensor,
+) -> CubeTensor {
     let [batch, cin, _, h, w] = x.dims5();
     let cout = dy.dims5()[1];
     let sizes = Sizes::new(x, Read::all(cin, cout), cout.div_ceil(LANES), 1, LANES);
-    let folds = Folds::none(x);
-    let v = values(x, &folds, false, &sizes);
+    let normed = folds.is_some();
+    let folds = folds.unwrap_or_else(|| Folds::none(x));
+    let v = values(x, &folds, normed, &sizes);
     let client = x.client.clone();
 
     let length = w.next_multiple_of(LANES);
