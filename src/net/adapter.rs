@@ -6,6 +6,10 @@ use burn::tensor::Device;
 use burn::tensor::wgpu::wgpu::{DeviceType, Features};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+/// Launches that are submitted together. A training step has a thousand, and every submission costs a pause; many more in one keep a
+/// browser's own drawing waiting.
+const TASKS: usize = 64;
+
 /// An opened device.
 #[derive(Clone, Debug)]
 pub(super) struct Opened {
@@ -30,6 +34,7 @@ pub(super) async fn open() -> Result<Opened, EngineError> {
         return Ok(opened);
     }
     let (device, setup) = Device::wgpu_options()
+        .tasks_max(TASKS)
         .init_with_setup_async()
         .await
         .map_err(|e| EngineError::NoDevice(e.to_string()))?;

@@ -128,6 +128,8 @@ impl Pass {
             self.net.forward(self.x.clone(), mode)
         };
         let loss = Loss::default().forward(logits, self.labels.clone());
+        // Read before anything changes, as fine-tuning does: a loss that is no number must not reach the weights.
+        let value = loss.clone().into_scalar();
         let grads = GradientsParams::from_grads(loss.backward(), &self.net);
         self.done += 1;
         self.net = match &mut self.optimiser {
@@ -146,7 +148,7 @@ impl Pass {
         // The first layer's weights depend on all gradients; a lazy device computes them when they are read.
         let weight = self.net.valid().stem.convs[0].weight.val();
         let _: f32 = weight.sum().into_scalar();
-        loss.into_scalar()
+        value
     }
 }
 
