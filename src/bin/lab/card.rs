@@ -1,9 +1,11 @@
 //! Model cards: what a network is, beside its weights.
 
+use crate::native::{FileError, at, read};
 use equipoise::learn::trainer::TrainConfig;
 use equipoise::net::{NetConfig, layer_table};
 use equipoise::pipeline::report::sha256;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// `card.json`: read by the page and `lab`, written by `lab pretrain`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +43,16 @@ pub(crate) struct Card {
     /// Known failures, one sentence each.
     #[serde(default)]
     pub(crate) known_failures: Vec<String>,
+}
+
+impl Card {
+    /// The card in a file.
+    ///
+    /// # Errors
+    /// With the file's name, if it cannot be read or is no card.
+    pub(crate) fn read(path: &Path) -> Result<Self, FileError> {
+        serde_json::from_slice(&read(path)?).map_err(at(path))
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -118,7 +118,7 @@ pub(crate) struct CardArgs {
 
 pub(crate) fn card(args: &CardArgs) -> Outcome {
     let path = args.model.join("card.json");
-    let mut card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
+    let mut card = Card::read(&path)?;
     card.held_out
         .extend(args.figure.iter().map(|text| serde_json::json!({ "text": text })));
     card.known_failures.extend(args.failure.iter().cloned());

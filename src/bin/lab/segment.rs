@@ -166,7 +166,7 @@ pub(crate) fn model(
     half: bool,
 ) -> Result<(Card, Native), Box<dyn std::error::Error>> {
     let path = folder.join("card.json");
-    let card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
+    let card = Card::read(&path)?;
     let path = folder.join(&card.weights.file);
     let bytes = read(&path)?;
     let hash = sha256(&bytes);

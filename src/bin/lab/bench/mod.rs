@@ -65,7 +65,7 @@ struct Target {
 impl Target {
     fn load(&self) -> Result<Model, Box<dyn std::error::Error>> {
         let path = self.model.join("card.json");
-        let card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
+        let card = Card::read(&path)?;
         let file = read(&self.model.join(&card.weights.file))?;
         Ok(Model {
             config: card.config,

@@ -2,7 +2,7 @@
 
 use super::list::Group;
 use super::runner::Runner;
-use super::score::{Pass, Subject};
+use super::score::{Pass, Subject, way};
 use equipoise::pipeline::{Prepared, Settings};
 use equipoise::tiling::Window;
 use equipoise::volume::Volume;
@@ -43,21 +43,9 @@ impl Trial<'_> {
             Window::Gaussian => "Gaussian",
             Window::Uniform => "uniform",
         };
-        let rotations = if self.settings.rotations {
-            ", four rotations"
-        } else {
-            ""
-        };
         let t1 = if self.without_t1 { ", without T1" } else { "" };
-        let bright = if self.settings.hyperintensity {
-            ""
-        } else {
-            ", not weighed by brightness"
-        };
-        format!(
-            "{window}, overlap {}{rotations}{t1}{bright}",
-            self.settings.overlap
-        )
+        let way = way(self.settings.rotations, !self.settings.hyperintensity);
+        format!("{window}, overlap {}{t1}{way}", self.settings.overlap)
     }
 }
 

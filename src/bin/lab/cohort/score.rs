@@ -75,17 +75,16 @@ impl Scored<'_> {
     /// Its line in a legend.
     pub(crate) fn label(&self) -> String {
         let model = self.model.display();
-        let rotations = if self.rotations { ", four rotations" } else { "" };
-        let bright = if self.any_brightness {
-            ", not weighed by brightness"
-        } else {
-            ""
-        };
-        format!(
-            "{model}: {}, {}{rotations}{bright} ({})",
-            self.case, self.channels, self.rater
-        )
+        let way = way(self.rotations, self.any_brightness);
+        format!("{model}: {}, {}{way} ({})", self.case, self.channels, self.rater)
     }
+}
+
+/// How a case was segmented where that is not the usual way, to follow what it is said of.
+pub(super) fn way(rotations: bool, any_brightness: bool) -> String {
+    let rotations = if rotations { ", four rotations" } else { "" };
+    let bright = if any_brightness { ", not weighed by brightness" } else { "" };
+    format!("{rotations}{bright}")
 }
 
 /// The best DSC over all thresholds, with hindsight; none without reference lesions.

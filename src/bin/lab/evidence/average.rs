@@ -15,7 +15,7 @@ pub(super) fn make(name: &str, of: &[String], runs: &Path) -> Outcome {
     for run in of {
         let folder = runs.join(run);
         let path = folder.join("card.json");
-        let card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
+        let card = Card::read(&path)?;
         let bytes = read(&folder.join(&card.weights.file))?;
         nets.push(weights::from_bytes(&card.config, bytes, &Device::flex())?);
         first.get_or_insert(card);

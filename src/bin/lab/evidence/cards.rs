@@ -31,7 +31,7 @@ pub(super) fn ship(
     failures: &[String],
 ) -> Outcome {
     let path = from.join("card.json");
-    let mut card: Card = serde_json::from_slice(&read(&path)?).map_err(at(&path))?;
+    let mut card = Card::read(&path)?;
     member.summary.clone_into(&mut card.summary);
     card.default = member.recommended;
     card.held_out = evidence

@@ -1,7 +1,8 @@
 //! The gradients of normalisation and ReLU on CubeCL devices.
 
 use super::super::launch::{Shaped, buffer, empty, grid};
-use super::{CHUNK, Dims, SPAN, Window, count_of, summed};
+use super::statistics::{count_of, summed};
+use super::{CHUNK, Dims, SPAN, Window};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -231,69 +232,4 @@ pub(in super::super) fn backward(
         );
     }
     [dgamma, dbeta]
-}
-
-/// The first stage of a bias's gradient: sums of what passes the ReLU whose answer was `y`, over a chunk of a channel's voxels. `part` is
-/// `[chunk, channel]`; `dx` is what passes.
-#[cube(launch_unchecked)]
-fn relu_kernel(y: &[f32], dy: &[f32], dx: &mut [f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
-    if ABSOLUTE_POS >= dims.units {
-        terminate!();
-    }
-    let n = dims.channels;
-    let (c, index) = (ABSOLUTE_POS % n, ABSOLUTE_POS / n);
-    let per_sample = dims.chunks / dims.batch;
-    let first = index % per_sample * chunk;
-    let from = (index / per_sample * n + c) * dims.voxels;
-    let mut sum = 0.0f32;
-    for i in first..min(first + chunk, dims.voxels) {
-        let g = select(y[from + i] > 0.0f32, dy[from + i], 0.0f32);
-        dx[from + i] = g;
-        sum += g;
-    }
-    part[index * n + c] = sum;
-}
-
-/// Sums the chunks of [`relu_kernel`].
-#[cube(launch_unchecked)]
-fn total(part: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.channels {
-        terminate!();
-    }
-    let mut sum = 0.0f32;
-    for index in 0..dims.chunks {
-        sum += part[index * dims.channels + ABSOLUTE_POS];
-    }
-    out[ABSOLUTE_POS] = sum;
-}
-
-/// See [`Kernels::bias_relu_backward`](crate::net::kernels::Kernels::bias_relu_backward).
-pub(in super::super) fn bias_relu_backward(y: &CubeTensor, dy: &CubeTensor) -> (CubeTensor, CubeTensor) {
-    let channels = y.dims5()[1];
-    let window = Window::new(y, 0, channels, channels);
-    let client = y.client.clone();
-    let (dx, part) = (empty(y, y.dims5()), empty(y, [window.chunks(), channels]));
-    let units = window.chunks() * channels;
-    let (count, dim) = grid(&client, units);
-    // Safety: as above.
-    unsafe {
-        relu_kernel::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(y),
-            buffer(dy),
-            buffer(&dx),
-            buffer(&part),
-            window.dims(units),
-            CHUNK,
-        );
-    }
-    let dbias = empty(y, [channels]);
-    let (count, dim) = grid(&client, channels);
-    // Safety: as above.
-    unsafe {
-        total::launch_unchecked(&client, count, dim, buffer(&part), buffer(&dbias), window.dims(channels));
-    }
-    (dx, dbias)
 }

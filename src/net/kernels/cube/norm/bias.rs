@@ -1,0 +1,113 @@
+//! A bias and its ReLU, forward and backward.
+
+use super::super::launch::{Shaped, buffer, empty, grid};
+use super::{CHUNK, Dims, SPAN, Window};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::prelude::*;
+
+/// `max(0, x + bias)`.
+#[cube(launch_unchecked)]
+fn bias_relu_kernel(x: &[f32], bias: &[f32], y: &mut [f32], dims: Dims, #[comptime] span: usize) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let stride = dims.voxels.div_ceil(span);
+    let line = ABSOLUTE_POS / stride;
+    let shift = bias[line % dims.channels];
+    for i in 0..span {
+        let voxel = ABSOLUTE_POS % stride + i * stride;
+        if voxel < dims.voxels {
+            let at = line * dims.voxels + voxel;
+            y[at] = max(x[at] + shift, 0.0f32);
+        }
+    }
+}
+
+/// `x` plus a bias a channel, rectified.
+pub(in crate::net::kernels::cube) fn bias_relu(x: &CubeTensor, bias: &CubeTensor) -> CubeTensor {
+    let shape = x.dims5();
+    let y = empty(x, shape);
+    let window = Window::new(x, 0, shape[1], shape[1]);
+    let units = shape[0] * shape[1] * window.voxels.div_ceil(SPAN);
+    let client = x.client.clone();
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        bias_relu_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(x),
+            buffer(bias),
+            buffer(&y),
+            window.dims(units),
+            SPAN,
+        );
+    }
+    y
+}
+
+/// The first stage of a bias's gradient: sums of what passes the ReLU whose answer was `y`, over a chunk of a channel's voxels. `part` is
+/// `[chunk, channel]`; `dx` is what passes.
+#[cube(launch_unchecked)]
+fn relu_kernel(y: &[f32], dy: &[f32], dx: &mut [f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
+    if ABSOLUTE_POS >= dims.units {
+        terminate!();
+    }
+    let n = dims.channels;
+    let (c, index) = (ABSOLUTE_POS % n, ABSOLUTE_POS / n);
+    let per_sample = dims.chunks / dims.batch;
+    let first = index % per_sample * chunk;
+    let from = (index / per_sample * n + c) * dims.voxels;
+    let mut sum = 0.0f32;
+    for i in first..min(first + chunk, dims.voxels) {
+        let g = select(y[from + i] > 0.0f32, dy[from + i], 0.0f32);
+        dx[from + i] = g;
+        sum += g;
+    }
+    part[index * n + c] = sum;
+}
+
+/// Sums the chunks of [`relu_kernel`].
+#[cube(launch_unchecked)]
+fn total(part: &[f32], out: &mut [f32], dims: Dims) {
+    if ABSOLUTE_POS >= dims.channels {
+        terminate!();
+    }
+    let mut sum = 0.0f32;
+    for index in 0..dims.chunks {
+        sum += part[index * dims.channels + ABSOLUTE_POS];
+    }
+    out[ABSOLUTE_POS] = sum;
+}
+
+/// See [`Kernels::bias_relu_backward`](crate::net::kernels::Kernels::bias_relu_backward).
+pub(in crate::net::kernels::cube) fn bias_relu_backward(y: &CubeTensor, dy: &CubeTensor) -> (CubeTensor, CubeTensor) {
+    let channels = y.dims5()[1];
+    let window = Window::new(y, 0, channels, channels);
+    let client = y.client.clone();
+    let (dx, part) = (empty(y, y.dims5()), empty(y, [window.chunks(), channels]));
+    let units = window.chunks() * channels;
+    let (count, dim) = grid(&client, units);
+    // Safety: as above.
+    unsafe {
+        relu_kernel::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(y),
+            buffer(dy),
+            buffer(&dx),
+            buffer(&part),
+            window.dims(units),
+            CHUNK,
+        );
+    }
+    let dbias = empty(y, [channels]);
+    let (count, dim) = grid(&client, channels);
+    // Safety: as above.
+    unsafe {
+        total::launch_unchecked(&client, count, dim, buffer(&part), buffer(&dbias), window.dims(channels));
+    }
+    (dx, dbias)
+}
