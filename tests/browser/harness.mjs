@@ -157,6 +157,13 @@ export function pageTest(name, options, body) {
   });
 }
 
+// Follows a link as a person would who was sent it.
+export async function follow(page, hash) {
+  const there = page.url().split("#")[0] + hash;
+  await page.goto("about:blank");
+  await page.goto(there);
+}
+
 // The page by its accessible names, which are a promise to users of assistive technology and to these tests.
 export function appOf(page) {
   const status = page.getByRole("status");

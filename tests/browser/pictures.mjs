@@ -3,20 +3,13 @@
 // `lab synthetic --maps MAPS --small --shift --first 2 --count 6 --out FOLDER`.
 import { readdirSync } from "node:fs";
 import path from "node:path";
-import { pageTest, root } from "./harness.mjs";
+import { follow, pageTest, root } from "./harness.mjs";
 import { viewOf } from "./tuning.mjs";
 
 const image = (name) => path.join(root, "docs/images", `${name}.png`);
 const sized = (width, height) => ({ context: { viewport: { width, height } } });
 // The viewer and the charts draw a little after the page says that it is done.
 const settled = (page) => page.waitForTimeout(4000);
-
-// Follows a link as a person would who was sent it.
-async function follow(page, hash) {
-  const there = page.url().split("#")[0] + hash;
-  await page.goto("about:blank");
-  await page.goto(there);
-}
 
 pageTest("pictures-segment", sized(1280, 800), async ({ page, app }) => {
   await follow(page, "#segment?sample=head&result=1&engine=cpu");

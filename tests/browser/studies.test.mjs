@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { assertOwnFilesOnly, axeSource, dist, out, pageTest, root } from "./harness.mjs";
+import { assertOwnFilesOnly, axeSource, dist, follow, out, pageTest, root } from "./harness.mjs";
 
 const toy = (name) => readFileSync(fileURLToPath(new URL(`toy/${name}`, import.meta.url)));
 const sample = (name) => path.join(root, "www/samples", name);
@@ -204,22 +204,19 @@ pageTest("studies: tiles, votes and weights before a run, disagreement and seams
 });
 
 pageTest("studies: a link leads back to the drawing it was taken from", { replace: family([[1, 0], [3, 0.6]]) }, async ({ page }) => {
-  const there = `${page.url().split("#")[0]}#explore/scan?sample=small&result=1&threshold=0.61&connectivity=6&engine=cpu&member=1`;
-  await page.goto("about:blank");
-  await page.goto(there);
+  const link = "#explore/scan?sample=small&result=1&threshold=0.61&connectivity=6&engine=cpu&member=1";
+  await follow(page, link);
   await page.getByRole("heading", { name: "β 3 against β 1" }).waitFor({ timeout: 200_000 });
   assert.equal(await slider(page, "Cut at").inputValue(), "0.61");
   // The address follows the page with a little delay.
-  await page.waitForURL(({ hash }) => hash === new URL(there).hash, { timeout: 20_000 });
+  await page.waitForURL(({ hash }) => hash === link, { timeout: 20_000 });
 });
 
 for (const [width, height] of [[1280, 860], [390, 844]]) {
   pageTest(`studies: drawings at ${width} px in light and dark`, { replace: family([[1, 0], [3, 0.6]]) }, async ({ page }) => {
-    const base = page.url().split("#")[0];
     await page.setViewportSize({ width, height });
     for (const hash of ["#explore/scan?sample=small&result=1&engine=cpu&member=1", "#explore/fusion?sample=small&result=1&engine=cpu"]) {
-      await page.goto("about:blank");
-      await page.goto(base + hash);
+      await follow(page, hash);
       await page.locator(".plane").first().waitFor({ timeout: 200_000 });
       await page.locator(".explore table.numbers").first().waitFor({ timeout: 200_000 });
       for (const colorScheme of ["light", "dark"]) {
