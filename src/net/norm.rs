@@ -65,7 +65,11 @@ impl NormRelu {
         NormTensors {
             gamma: self.gamma.val(),
             beta: self.beta.val(),
-            running: if norm.reads_running() { self.running() } else { None },
+            running: if norm.reads_running() {
+                self.running()
+            } else {
+                None
+            },
         }
     }
 

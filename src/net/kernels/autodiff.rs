@@ -217,8 +217,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [stats, x, gamma, beta] = [stats, x, gamma, beta].map(FloatTensor::<Self>::into_primitive);
         let running = running.map::<B>(FloatTensor::<Self>::into_primitive);
-        let (stats, rows, folded) =
-            B::norm_rows_measured(stats, x, from, count, running, gamma, beta, norm);
+        let (stats, rows, folded) = B::norm_rows_measured(stats, x, from, count, running, gamma, beta, norm);
         let [stats, rows, folded] = [stats, rows, folded].map(FloatTensor::<Self>::new);
         (stats, rows, folded)
     }

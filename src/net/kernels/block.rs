@@ -88,29 +88,30 @@ pub(super) fn forward<B: Kernels>(
     let (growth, inner) = (plan.growth, plan.inner);
     let samples = if plan.norm.by_sample { batch } else { 1 };
     let (device, dtype) = (x.device(), x.dtype());
-    let columns = |channels: usize| {
-        B::float_empty(Shape::from([2, samples * channels]), &device, dtype.into())
-    };
+    let columns =
+        |channels: usize| B::float_empty(Shape::from([2, samples * channels]), &device, dtype.into());
     // Of all channels of the buffer, as they come to be known.
     let mut stats = columns(plan.channels());
     let mut buffer = B::widened(x, plan.channels());
     let (mut layers, mut next) = (Vec::with_capacity(plan.layers), Vec::new());
     let mut running = running.into_iter();
     // Normalises the channels up to those measured: `count` of `x` from `from` on, with those before them in `stats`.
-    let mut norm = |stats, x: &FloatTensor<B>, [from, count]: [usize; 2], [gamma, beta]: [FloatTensor<B>; 2]| {
-        let channels = gamma.shape()[0];
-        let running = Tensors::maybe(running.next());
-        let (stats, rows, folded) = if plan.norm.frozen() {
-            let (rows, folded) = B::norm_rows(Tensors::maybe(None), running, gamma, beta, samples, plan.norm);
-            (stats, rows, folded)
-        } else {
-            B::norm_rows_measured(stats, x.clone(), from, count, running, gamma, beta, plan.norm)
+    let mut norm =
+        |stats, x: &FloatTensor<B>, [from, count]: [usize; 2], [gamma, beta]: [FloatTensor<B>; 2]| {
+            let channels = gamma.shape()[0];
+            let running = Tensors::maybe(running.next());
+            let (stats, rows, folded) = if plan.norm.frozen() {
+                let (rows, folded) =
+                    B::norm_rows(Tensors::maybe(None), running, gamma, beta, samples, plan.norm);
+                (stats, rows, folded)
+            } else {
+                B::norm_rows_measured(stats, x.clone(), from, count, running, gamma, beta, plan.norm)
+            };
+            if plan.norm.updates_running() {
+                next.push(samples::next::<B>(&rows, channels));
+            }
+            (stats, (rows, folded))
         };
-        if plan.norm.updates_running() {
-            next.push(samples::next::<B>(&rows, channels));
-        }
-        (stats, (rows, folded))
-    };
     let mut params = params.into_iter();
     for l in 0..plan.layers {
         let of_layer: [_; LAYER] = std::array::from_fn(|_| params.next());
@@ -126,7 +127,11 @@ pub(super) fn forward<B: Kernels>(
             break;
         };
         let reads = plan.reads(l);
-        let new = if l == 0 { [0, input] } else { [reads - growth, growth] };
+        let new = if l == 0 {
+            [0, input]
+        } else {
+            [reads - growth, growth]
+        };
         let outer;
         (stats, outer) = norm(stats, &buffer, new, [gamma, beta]);
         let b = B::norm_relu_conv1(buffer.clone(), 0, outer.1.clone(), w1.clone());

@@ -153,7 +153,13 @@ pub fn dense_block(
     plan: BlockPlan,
 ) -> (Tensor<5>, Vec<Tensor<2>>) {
     let (mut params, mut running) = (Vec::new(), Vec::new());
-    for LayerTensors { outer, w1, middle, w3 } in layers {
+    for LayerTensors {
+        outer,
+        w1,
+        middle,
+        w3,
+    } in layers
+    {
         let mut norm = |norm: NormTensors| {
             running.extend(norm.running.map(Tensor::into_dispatch));
             [norm.gamma, norm.beta].map(Tensor::into_dispatch)

@@ -90,7 +90,10 @@ pub(super) fn given<B: Kernels>(
 /// Rows of one number each, beside `like`.
 fn constant_rows<B: Kernels>(rows: &[f32], columns: usize, like: &FloatTensor<B>) -> FloatTensor<B> {
     let values = rows.iter().flat_map(|v| std::iter::repeat_n(*v, columns));
-    B::float_from_data(TensorData::new(values.collect(), [rows.len(), columns]), &like.device())
+    B::float_from_data(
+        TensorData::new(values.collect(), [rows.len(), columns]),
+        &like.device(),
+    )
 }
 
 /// [`Kernels::norm_rows`] from stock operators.

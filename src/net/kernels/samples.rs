@@ -88,7 +88,10 @@ pub(super) fn put_columns<B: Backend>(
     let (shape, rows) = (stats.shape(), 2 * samples);
     let [width, count] = [&stats, &new].map(|t| t.shape()[1] / samples);
     let rows_of = |t, columns| B::float_reshape(t, Shape::from([rows, columns]));
-    let slices = [Slice::from(0..rows as isize), Slice::from(at as isize..(at + count) as isize)];
+    let slices = [
+        Slice::from(0..rows as isize),
+        Slice::from(at as isize..(at + count) as isize),
+    ];
     let stats = B::float_slice_assign(rows_of(stats, width), &slices, rows_of(new, count));
     B::float_reshape(stats, shape)
 }
@@ -106,7 +109,10 @@ pub(super) fn first_columns<B: Backend>(
     let rows = 2 * samples;
     let stats = B::float_reshape(stats, Shape::from([rows, width]));
     let slices = [Slice::from(0..rows as isize), Slice::from(0..channels as isize)];
-    B::float_reshape(B::float_slice(stats, &slices), Shape::from([2, samples * channels]))
+    B::float_reshape(
+        B::float_slice(stats, &slices),
+        Shape::from([2, samples * channels]),
+    )
 }
 
 /// Rows 4 and 5, the next running statistics, of the first `channels` columns.

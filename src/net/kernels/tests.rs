@@ -183,7 +183,14 @@ fn the_stock_normalisation_equals_ours() {
         let [of_now, of_running] = [&now, &running].map(|t| Some(two(t)));
         let affine = [gamma.clone(), beta.clone()];
         let stock = norm::stock_rows::<Flex>(of_now.clone(), of_running.clone(), affine, 1, norm);
-        let (rows, folded) = Flex::norm_rows(Tensors::maybe(of_now), Tensors::maybe(of_running), gamma, beta, 1, norm);
+        let (rows, folded) = Flex::norm_rows(
+            Tensors::maybe(of_now),
+            Tensors::maybe(of_running),
+            gamma,
+            beta,
+            1,
+            norm,
+        );
         same2(rows.clone(), stock.0, "rows");
         same2(folded.clone(), stock.1, "folded rows");
 
@@ -274,7 +281,10 @@ pub(super) fn block_on(
     let mask = dropout.then(|| five(plan.layers * plan.growth, 6).greater_elem(-0.5).float());
     let x = five(plan.input, 7).require_grad();
     let (all, next) = if composed {
-        (composed_block(x.clone(), &layers, mask.as_ref(), plan), Vec::new())
+        (
+            composed_block(x.clone(), &layers, mask.as_ref(), plan),
+            Vec::new(),
+        )
     } else {
         dense_block(x.clone(), layers.clone(), mask, plan)
     };
@@ -344,7 +354,10 @@ fn a_dense_block_is_its_composition() {
         }
         let updates = batch.is_some_and(|batch| batch.momentum > 0.0);
         let next = if updates { 2 * layers } else { 0 };
-        assert_eq!((composed.len(), ours.len()), (2 + 6 * layers, 2 + 6 * layers + next));
+        assert_eq!(
+            (composed.len(), ours.len()),
+            (2 + 6 * layers, 2 + 6 * layers + next)
+        );
         let again = BlockPlan { keep: false, ..plan };
         assert_eq!(
             block_on(&Device::flex(), samples, (again, dropout), false),

@@ -57,7 +57,12 @@ pub(super) fn stock_adamw<B: Backend>(
     let share = B::float_recip(B::float_add_scalar(norm, f32::MIN_POSITIVE.into()));
     let share = B::float_clamp_max(B::float_mul_scalar(share, step.clip.into()), 1.0f32.into());
     let grad = B::float_mul(grad, B::float_reshape(share, Shape::from([1, 1])));
-    let row = |i: isize| B::float_slice(moments.clone(), &[Slice::from(i..i + 1), Slice::from(0..n as isize)]);
+    let row = |i: isize| {
+        B::float_slice(
+            moments.clone(),
+            &[Slice::from(i..i + 1), Slice::from(0..n as isize)],
+        )
+    };
     let squared = square(&grad);
     let first = B::float_add(times(row(0), BETA_1), times(grad, 1.0 - BETA_1));
     let second = B::float_add(times(row(1), BETA_2), times(squared, 1.0 - BETA_2));
@@ -87,7 +92,11 @@ pub fn adamw<const D: usize>(
 /// `keep` of `average` and the rest of `now`.
 #[must_use]
 pub fn follow(average: Tensor<1>, now: Tensor<1>, keep: f64) -> Tensor<1> {
-    Tensor::from_dispatch(Dispatch::follow(average.into_dispatch(), now.into_dispatch(), keep))
+    Tensor::from_dispatch(Dispatch::follow(
+        average.into_dispatch(),
+        now.into_dispatch(),
+        keep,
+    ))
 }
 
 #[cfg(test)]

@@ -83,7 +83,11 @@ impl Scored<'_> {
 /// How a case was segmented where that is not the usual way, to follow what it is said of.
 pub(super) fn way(rotations: bool, any_brightness: bool) -> String {
     let rotations = if rotations { ", four rotations" } else { "" };
-    let bright = if any_brightness { ", not weighed by brightness" } else { "" };
+    let bright = if any_brightness {
+        ", not weighed by brightness"
+    } else {
+        ""
+    };
     format!("{rotations}{bright}")
 }
 

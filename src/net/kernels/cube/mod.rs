@@ -271,3 +271,5 @@ fn owned(tensor: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod timing;

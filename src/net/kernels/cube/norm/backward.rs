@@ -1,8 +1,8 @@
 //! The gradients of normalisation and ReLU on CubeCL devices.
 
 use super::super::launch::{Shaped, buffer, empty, grid};
-use super::statistics::{count_of, summed};
-use super::{CHUNK, Dims, SPAN, Window};
+use super::statistics::{count_of, share, summed};
+use super::{Dims, SPAN, Window};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -15,38 +15,28 @@ fn passed(x: f32, dy: f32, scale: f32, shift: f32) -> f32 {
 /// Sums of the gradient at the ReLU's input (s0), and of its product with the centred input (s1), over a chunk of a
 /// channel's voxels. `part` is `[chunk, 2, channel]`.
 #[cube(launch_unchecked)]
-fn sums(
-    x: &[f32],
-    dy: &[f32],
-    rows: &[f32],
-    folded: &[f32],
-    part: &mut [f32],
-    dims: Dims,
-    #[comptime] chunk: usize,
-) {
+fn sums(x: &[f32], dy: &[f32], rows: &[f32], folded: &[f32], part: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
-    let n = dims.channels;
-    let c = ABSOLUTE_POS % n;
-    let index = ABSOLUTE_POS / n;
-    let per_sample = dims.chunks / dims.batch;
-    let sample = index / per_sample;
-    let first = index % per_sample * chunk;
-    let from = (sample * dims.total + c) * dims.voxels;
-    let gradient = (sample * n + c) * dims.voxels;
-    let (own, columns) = ((sample * n + c) % dims.columns, dims.columns);
-    let (mean, rstd) = (rows[own], rows[columns + own]);
-    let (scale, shift) = (folded[own], folded[columns + own]);
+    let (n, own) = (dims.channels, share(ABSOLUTE_POS, &dims));
+    let line = own.sample * n + own.channel;
+    let from = (own.sample * dims.total + own.channel) * dims.voxels + own.first;
+    let gradient = line * dims.voxels + own.first;
+    let (column, columns) = (line % dims.columns, dims.columns);
+    let (mean, rstd) = (rows[column], rows[columns + column]);
+    let (scale, shift) = (folded[column], folded[columns + column]);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
-    for i in first..min(first + chunk, dims.voxels) {
-        let g = passed(x[from + i], dy[gradient + i], scale, shift);
+    for i in 0..own.count {
+        let v = x[from + i * own.step];
+        let g = passed(v, dy[gradient + i * own.step], scale, shift);
         s0 += g;
-        s1 += g * (x[from + i] - mean) * rstd;
+        s1 += g * (v - mean) * rstd;
     }
-    part[index * 2 * n + c] = s0;
-    part[index * 2 * n + n + c] = s1;
+    let to = own.chunk * 2 * n + own.channel;
+    part[to] = s0;
+    part[to + n] = s1;
 }
 
 /// Sums the chunks of [`sums`]: s0 and s1, `[2, column]`. Where a channel has one column these are also all that the gradients of
@@ -174,7 +164,6 @@ pub(in super::super) fn backward(
             buffer(folded),
             buffer(&part),
             window.dims(units),
-            CHUNK,
         );
     }
     let totals = empty(x, [2, columns]);

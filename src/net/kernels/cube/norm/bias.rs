@@ -1,7 +1,8 @@
 //! A bias and its ReLU, forward and backward.
 
 use super::super::launch::{Shaped, buffer, empty, grid};
-use super::{CHUNK, Dims, SPAN, Window};
+use super::statistics::share;
+use super::{Dims, SPAN, Window};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -50,22 +51,20 @@ pub(in crate::net::kernels::cube) fn bias_relu(x: &CubeTensor, bias: &CubeTensor
 /// The first stage of a bias's gradient: sums of what passes the ReLU whose answer was `y`, over a chunk of a channel's voxels. `part` is
 /// `[chunk, channel]`; `dx` is what passes.
 #[cube(launch_unchecked)]
-fn relu_kernel(y: &[f32], dy: &[f32], dx: &mut [f32], part: &mut [f32], dims: Dims, #[comptime] chunk: usize) {
+fn relu_kernel(y: &[f32], dy: &[f32], dx: &mut [f32], part: &mut [f32], dims: Dims) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
-    let n = dims.channels;
-    let (c, index) = (ABSOLUTE_POS % n, ABSOLUTE_POS / n);
-    let per_sample = dims.chunks / dims.batch;
-    let first = index % per_sample * chunk;
-    let from = (index / per_sample * n + c) * dims.voxels;
+    let (n, own) = (dims.channels, share(ABSOLUTE_POS, &dims));
+    let from = (own.sample * n + own.channel) * dims.voxels + own.first;
     let mut sum = 0.0f32;
-    for i in first..min(first + chunk, dims.voxels) {
-        let g = select(y[from + i] > 0.0f32, dy[from + i], 0.0f32);
-        dx[from + i] = g;
+    for i in 0..own.count {
+        let at = from + i * own.step;
+        let g = select(y[at] > 0.0f32, dy[at], 0.0f32);
+        dx[at] = g;
         sum += g;
     }
-    part[index * n + c] = sum;
+    part[own.chunk * n + own.channel] = sum;
 }
 
 /// Sums the chunks of [`relu_kernel`].
@@ -82,7 +81,10 @@ fn total(part: &[f32], out: &mut [f32], dims: Dims) {
 }
 
 /// See [`Kernels::bias_relu_backward`](crate::net::kernels::Kernels::bias_relu_backward).
-pub(in crate::net::kernels::cube) fn bias_relu_backward(y: &CubeTensor, dy: &CubeTensor) -> (CubeTensor, CubeTensor) {
+pub(in crate::net::kernels::cube) fn bias_relu_backward(
+    y: &CubeTensor,
+    dy: &CubeTensor,
+) -> (CubeTensor, CubeTensor) {
     let channels = y.dims5()[1];
     let window = Window::new(y, 0, channels, channels);
     let client = y.client.clone();
@@ -100,14 +102,20 @@ pub(in crate::net::kernels::cube) fn bias_relu_backward(y: &CubeTensor, dy: &Cub
             buffer(&dx),
             buffer(&part),
             window.dims(units),
-            CHUNK,
         );
     }
     let dbias = empty(y, [channels]);
     let (count, dim) = grid(&client, channels);
     // Safety: as above.
     unsafe {
-        total::launch_unchecked(&client, count, dim, buffer(&part), buffer(&dbias), window.dims(channels));
+        total::launch_unchecked(
+            &client,
+            count,
+            dim,
+            buffer(&part),
+            buffer(&dbias),
+            window.dims(channels),
+        );
     }
     (dx, dbias)
 }

@@ -161,7 +161,11 @@ pub(in crate::net::kernels::cube) fn norm_rows(
     let channels = gamma.meta.shape()[0];
     let now = now.filter(|_| !norm.frozen());
     let running = running.filter(|_| norm.reads_running());
-    let n = if now.is_some() { samples * channels } else { channels };
+    let n = if now.is_some() {
+        samples * channels
+    } else {
+        channels
+    };
     let width = now.as_ref().map_or(channels, |now| now.meta.shape()[1] / samples);
     let (rows, folded) = (empty(gamma, [6, n]), empty(gamma, [2, n]));
     let [share, r_max, d_max] = norm

@@ -1,41 +1,61 @@
 //! Mean and variance of channels, in two stages.
 
 use super::super::launch::{Shaped, buffer, empty, empty_f32, grid, stored};
-use super::{CHUNK, Dims, Window};
+use super::{Dims, Window};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
+/// What a unit of a first stage sums up: of sample and channel, voxels from the first on, a step apart; row `chunk` of the sums is its
+/// own. Neighbouring units take neighbouring voxels.
+#[derive(CubeType, Clone, Copy)]
+pub(super) struct Share {
+    pub(super) sample: usize,
+    pub(super) channel: usize,
+    pub(super) chunk: usize,
+    pub(super) first: usize,
+    pub(super) step: usize,
+    pub(super) count: usize,
+}
+
+/// The share of unit `unit`.
+#[cube]
+pub(super) fn share(unit: usize, dims: &Dims) -> Share {
+    let step = dims.chunks / dims.batch;
+    let first = unit % step;
+    let line = unit / step;
+    let (sample, channel) = (line / dims.channels, line % dims.channels);
+    Share {
+        sample,
+        channel,
+        chunk: sample * step + first,
+        first,
+        step,
+        count: (dims.voxels - first).div_ceil(step),
+    }
+}
+
 /// Sums over a chunk of a channel's voxels of their distances from the column's first voxel, and of the squares. `part` is
 /// `[chunk, 2, channel]`.
 #[cube(launch_unchecked)]
-fn spread<E: Float>(
-    x: &[E],
-    part: &mut [f32],
-    dims: Dims,
-    #[comptime] chunk: usize,
-    #[define(E)] _stored: ElemType,
-) {
+fn spread<E: Float>(x: &[E], part: &mut [f32], dims: Dims, #[define(E)] _stored: ElemType) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
-    let n = dims.channels;
-    let c = ABSOLUTE_POS % n;
-    let index = ABSOLUTE_POS / n;
-    let per_sample = dims.chunks / dims.batch;
-    let first = index % per_sample * chunk;
-    let line = index / per_sample * n + c;
-    let from = (line / n * dims.total + dims.from + c) * dims.voxels;
-    let centre = f32::cast_from(x[first_of(line % dims.columns, &dims)]);
+    let (n, own) = (dims.channels, share(ABSOLUTE_POS, &dims));
+    let from = (own.sample * dims.total + dims.from + own.channel) * dims.voxels + own.first;
+    let column = (own.sample * n + own.channel) % dims.columns;
+    let centre = f32::cast_from(x[first_of(column, &dims)]);
     let mut s0 = 0.0f32;
     let mut s1 = 0.0f32;
-    for i in first..min(first + chunk, dims.voxels) {
-        let v = f32::cast_from(x[from + i]) - centre;
+    for i in 0..own.count {
+        let v = f32::cast_from(x[from + i * own.step]) - centre;
         s0 += v;
         s1 += v * v;
     }
-    part[index * 2 * n + c] = s0;
-    part[index * 2 * n + n + c] = s1;
+    let to = own.chunk * 2 * n + own.channel;
+    part[to] = s0;
+    part[to + n] = s1;
 }
 
 /// Where a column's first voxel is.
@@ -90,7 +110,12 @@ fn statistics(x: &[f32], part: &[f32], out: &mut [f32], dims: Dims, at: usize, w
 }
 
 /// Mean and biased variance of the channels from `from` on, over the batch or of each sample.
-pub(in crate::net::kernels::cube) fn channel_stats(x: &CubeTensor, from: usize, channels: usize, by_sample: bool) -> CubeTensor {
+pub(in crate::net::kernels::cube) fn channel_stats(
+    x: &CubeTensor,
+    from: usize,
+    channels: usize,
+    by_sample: bool,
+) -> CubeTensor {
     let samples = if by_sample { x.dims5()[0] } else { 1 };
     let out = empty(x, [2, samples * channels]);
     channel_stats_into(&out, 0, x, from, channels, by_sample);
@@ -143,7 +168,6 @@ pub(super) fn parts(x: &CubeTensor, window: &Window) -> CubeTensor {
             buffer(x),
             buffer(&part),
             window.dims(units),
-            CHUNK,
             stored(x),
         );
     }
