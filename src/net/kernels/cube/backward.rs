@@ -99,7 +99,7 @@ fn up2_dw_kernel(
     }
 }
 
-/// Weight gradient of the 1x1x1 convolution over one chunk of the vectors of voxels of a sample: `tile` output channels
+/// Weight gradient of the 1x1x1 convolution over one chunk of `length` vectors of voxels of a sample: `tile` output channels
 /// by `tile` input channels, the first of `total` that a sample of `x` has. `part` is `[chunk, cout, cin]`.
 #[cube(launch_unchecked)]
 fn conv1_dw_kernel<N: Size>(
@@ -110,6 +110,7 @@ fn conv1_dw_kernel<N: Size>(
     dims: Dims,
     total: usize,
     fold: Fold,
+    #[comptime] length: usize,
     #[comptime] tile: usize,
     #[comptime] lanes: usize,
     #[comptime] norm: bool,
@@ -117,16 +118,15 @@ fn conv1_dw_kernel<N: Size>(
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
-    // Neighbouring units take neighbouring voxels.
-    let chunks = dims.chunks / dims.batch;
-    let start = ABSOLUTE_POS % chunks;
-    let rest = ABSOLUTE_POS / chunks;
-    let co0 = rest % dims.outs * tile;
-    let rest = rest / dims.outs;
+    let co0 = ABSOLUTE_POS % dims.outs * tile;
+    let rest = ABSOLUTE_POS / dims.outs;
     let ci0 = rest % dims.ins * tile;
-    let batch = rest / dims.ins;
-    let chunk = batch * chunks + start;
+    let chunk = rest / dims.ins;
     let volume = dims.d * dims.h * dims.w / lanes;
+    let chunks = dims.chunks / dims.batch;
+    let batch = chunk / chunks;
+    let start = chunk % chunks * length;
+    let end = min(start + length, volume);
 
     let mut xs = Array::<usize>::new(tile);
     let mut ys = Array::<usize>::new(tile);
@@ -144,8 +144,7 @@ fn conv1_dw_kernel<N: Size>(
         }
     }
     let mut sums = Array::<f32>::new(tile * tile);
-    for step in 0..(volume - start).div_ceil(chunks) {
-        let at = start + step * chunks;
+    for at in start..end {
         let mut column = Array::<Vector<f32, N>>::new(tile);
         #[unroll]
         for i in 0..tile {
@@ -302,6 +301,7 @@ pub(super) fn conv1_dw(x: &CubeTensor, cin: usize, folds: Option<Folds>, dy: &Cu
             sizes.dims(units),
             total,
             FoldLaunch::new(folds.first, folds.step, folds.columns),
+            LENGTH,
             TILE,
             lanes,
             norm,
