@@ -4,7 +4,7 @@ use super::adamw::AdamW;
 use super::{Guarded, flat, snapshot};
 use crate::learn::augment::patch::Patch;
 use crate::learn::tune::{Held, Recipe, Statistics, StepReport};
-use crate::net::kernels::{self, AdamStep};
+use crate::net::kernels::AdamStep;
 use crate::net::weights::{self, WeightsError};
 use crate::net::{DenseNet, Engine, EngineError, NetConfig};
 use burn::module::Module;
@@ -75,7 +75,7 @@ struct Run {
     packing: DenseNet,
     /// Which tensors change at all.
     moving: Vec<bool>,
-    /// The averages of those that do.
+    /// The averages of those that do without learning: running statistics. The optimiser knows the others'.
     average: Vec<Option<Tensor<1>>>,
     optimiser: AdamW,
     step: u64,
@@ -133,14 +133,13 @@ impl Tuner {
             .to_device(&device.clone().autodiff())
             .train()
             .train_only(recipe.part);
-        let moving: Vec<bool> = flat::learning(&net)
-            .into_iter()
-            .map(|learns| learns || recipe.statistics == Statistics::Adapted)
-            .collect();
+        let learning = flat::learning(&net);
+        let adapted = recipe.statistics == Statistics::Adapted;
+        let moving = learning.iter().map(|learns| *learns || adapted).collect();
         let average = flat::read(&net)
             .into_iter()
-            .zip(&moving)
-            .map(|(tensor, moves)| moves.then_some(tensor))
+            .zip(learning)
+            .map(|(tensor, learns)| (adapted && !learns).then_some(tensor))
             .collect();
         let mut run = Run {
             number,
@@ -219,9 +218,10 @@ impl Tuner {
             rate: learning_rate,
             decay: run.recipe.weight_decay,
             clip: run.recipe.clip,
+            keep: run.recipe.average_weight(step),
         };
         run.net = run.optimiser.step(run.net.clone(), grads, next);
-        run.follow();
+        run.follow(next.keep);
         run.step += 1;
         let report = StepReport {
             step: run.step,
@@ -240,10 +240,10 @@ impl Tuner {
         let run = self.run.as_mut().ok_or(TunerError::NotBegun)?;
         let flex = Device::flex();
         let mut values = Vec::with_capacity(run.average.len());
-        for average in &run.average {
-            values.push(match average {
+        for at in 0..run.average.len() {
+            values.push(match run.average_of(at) {
                 Some(tensor) => {
-                    let numbers = flat::host(tensor.clone()).await.map_err(TunerError::Device)?;
+                    let numbers = flat::host(tensor).await.map_err(TunerError::Device)?;
                     Some(flat::tensor(numbers, &flex))
                 }
                 None => None,
@@ -274,20 +274,23 @@ impl Tuner {
         let run = self.run.as_ref().ok_or(TunerError::NotBegun)?;
         let mut parts = Vec::new();
         let weights = flat::read(&run.net);
-        for ((weight, average), moments) in weights.into_iter().zip(&run.average).zip(&run.optimiser.moments)
-        {
-            let Some(average) = average else { continue };
+        for ((weight, average), state) in weights.into_iter().zip(&run.average).zip(&run.optimiser.states) {
+            let n = weight.shape().num_elements();
+            let rest = match (state, average) {
+                (Some(state), _) => state.clone().reshape([3 * n]),
+                (None, Some(average)) => average.clone(),
+                (None, None) => continue,
+            };
             let mut part = Vec::new();
-            for tensor in [weight, average.clone()] {
+            for tensor in [weight, rest] {
                 part.push(flat::host(tensor).await.map_err(TunerError::Device)?);
             }
-            if let Some(moments) = moments {
-                let n = moments.shape().num_elements();
-                let mut first = flat::host(moments.clone().reshape([n]))
-                    .await
-                    .map_err(TunerError::Device)?;
-                let second = first.split_off(n / 2);
-                part.extend([first, second]);
+            if state.is_some()
+                && let Some(mut first) = part.pop()
+            {
+                let mut second = first.split_off(n);
+                let average = second.split_off(n);
+                part.extend([average, first, second]);
             }
             parts.push(part);
         }
@@ -300,13 +303,21 @@ impl Tuner {
 }
 
 impl Run {
-    /// Lets the average follow the weights.
-    fn follow(&mut self) {
-        let keep = self.recipe.average_weight(self.step);
+    /// The average of tensor `at`, if it moves.
+    fn average_of(&self, at: usize) -> Option<Tensor<1>> {
+        let known = self.optimiser.average(at);
+        known.or_else(|| self.average.get(at).cloned().flatten())
+    }
+
+    /// Lets the averages of running statistics follow them.
+    fn follow(&mut self, keep: f64) {
+        if self.average.iter().all(Option::is_none) {
+            return;
+        }
         let now = flat::read(&self.net);
         for (average, now) in self.average.iter_mut().zip(now) {
             if let Some(tensor) = average.take() {
-                *average = Some(kernels::follow(tensor, now, keep));
+                *average = Some(tensor * keep + now * (1.0 - keep));
             }
         }
     }
@@ -332,11 +343,14 @@ impl Run {
             }
             let mut tensors = part.into_iter().map(|values| flat::tensor(values, device));
             weights.push(tensors.next());
-            self.average[at] = tensors.next();
-            self.optimiser.moments[at] = match (tensors.next(), tensors.next()) {
-                (Some(first), Some(second)) => Some(Tensor::stack(vec![first, second], 0)),
-                _ => None,
-            };
+            let average = tensors.next();
+            let mut moment = || tensors.next().unwrap_or_else(|| Tensor::zeros([length], device));
+            match (&mut self.optimiser.states[at], average) {
+                (Some(state), Some(average)) => {
+                    *state = Tensor::stack(vec![moment(), moment(), average], 0);
+                }
+                (_, average) => self.average[at] = average,
+            }
         }
         if parts.next().is_some() || held.run != self.number {
             return Err(foreign());

@@ -26,7 +26,7 @@ pub use block::BlockPlan;
 pub use calls::*;
 pub use norm::{Normalisation, Renorm};
 pub use tensors::Tensors;
-pub use update::{AdamStep, adamw, follow};
+pub use update::{AdamStep, adamw};
 pub use vote::{Ballot, vote};
 
 use burn::backend::ops::{ConvOptions, ConvTransposeOptions};
@@ -337,21 +337,15 @@ pub trait Kernels: Backend {
         ballot: Ballot,
     ) -> FloatTensor<Self>;
 
-    /// A step of the optimiser for one tensor, `(w, moments)`: `grad` is its gradient, `moments`, `[2, number]`, hold mean
-    /// and mean squared gradient. Not differentiable.
+    /// A step of the optimiser for one tensor, `(w, state)`: `grad` is its gradient, the rows of `state`, `[3, number]`, are its mean
+    /// gradient, its mean squared gradient and its own moving average. Not differentiable.
     fn adamw(
         w: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-        moments: FloatTensor<Self>,
+        state: FloatTensor<Self>,
         step: AdamStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        update::stock_adamw::<Self>(w, grad, moments, step)
-    }
-
-    /// `keep` of `average` and the rest of `now`. Not differentiable.
-    fn follow(average: FloatTensor<Self>, now: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
-        let kept = Self::float_mul_scalar(average, keep.into());
-        Self::float_add(kept, Self::float_mul_scalar(now, (1.0 - keep).into()))
+        update::stock_adamw::<Self>(w, grad, state, step)
     }
 
     /// A dense block in training: all its maps in one buffer, nothing copied (`kernels/block.rs` explains, and gives the order of

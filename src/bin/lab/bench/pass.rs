@@ -141,6 +141,7 @@ impl Pass {
                     rate: RATE,
                     decay: 0.0,
                     clip: 1e30,
+                    keep: 0.0,
                 };
                 ours.step(self.net.clone(), grads, step)
             }

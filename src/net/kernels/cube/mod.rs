@@ -112,15 +112,11 @@ impl Kernels for CubeBackend {
     fn adamw(
         w: FloatTensor<Self>,
         grad: FloatTensor<Self>,
-        moments: FloatTensor<Self>,
+        state: FloatTensor<Self>,
         step: AdamStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let [w, grad, moments] = [w, grad, moments].map(into_contiguous);
-        update::adamw(&w, &grad, &moments, step)
-    }
-
-    fn follow(average: FloatTensor<Self>, now: FloatTensor<Self>, keep: f64) -> FloatTensor<Self> {
-        update::follow(&into_contiguous(average), &into_contiguous(now), keep)
+        let [w, grad, state] = [w, grad, state].map(into_contiguous);
+        update::adamw(&w, &grad, &state, step)
     }
 
     fn vote(

@@ -1,4 +1,4 @@
-//! Steps of the optimiser and of the average on CubeCL devices.
+//! Steps of the optimiser on CubeCL devices.
 
 use super::launch::{alike, buffer, empty, grid};
 use crate::net::kernels::update::{AdamStep, BETA_1, BETA_2, EPSILON};
@@ -40,6 +40,9 @@ struct Rule {
     beta_1: f32,
     beta_2: f32,
     epsilon: f32,
+    /// Share of the old average that is kept, and the rest.
+    keep: f32,
+    rest: f32,
 }
 
 /// `part` holds sums of squares of the gradient, or is the gradient where it is short.
@@ -47,10 +50,10 @@ struct Rule {
 fn adamw_kernel(
     w: &[f32],
     grad: &[f32],
-    moments: &[f32],
+    state: &[f32],
     part: &[f32],
     next: &mut [f32],
-    next_moments: &mut [f32],
+    next_state: &mut [f32],
     n: usize,
     parts: usize,
     rule: Rule,
@@ -75,12 +78,14 @@ fn adamw_kernel(
         let at = ABSOLUTE_POS + i * stride;
         if at < n {
             let g = grad[at] * share;
-            let first = moments[at] * rule.beta_1 + g * (1.0f32 - rule.beta_1);
-            let second = moments[n + at] * rule.beta_2 + g * g * (1.0f32 - rule.beta_2);
+            let first = state[at] * rule.beta_1 + g * (1.0f32 - rule.beta_1);
+            let second = state[n + at] * rule.beta_2 + g * g * (1.0f32 - rule.beta_2);
             let way = (first / rule.first) / ((second / rule.second).sqrt() + rule.epsilon);
-            next[at] = w[at] * rule.left - way * rule.rate;
-            next_moments[at] = first;
-            next_moments[n + at] = second;
+            let now = w[at] * rule.left - way * rule.rate;
+            next[at] = now;
+            next_state[at] = first;
+            next_state[n + at] = second;
+            next_state[2 * n + at] = state[2 * n + at] * rule.keep + now * rule.rest;
         }
     }
 }
@@ -89,7 +94,7 @@ fn adamw_kernel(
 pub(super) fn adamw(
     w: &CubeTensor,
     grad: &CubeTensor,
-    moments: &CubeTensor,
+    state: &CubeTensor,
     step: AdamStep,
 ) -> (CubeTensor, CubeTensor) {
     let n = w.meta.shape().num_elements();
@@ -99,7 +104,7 @@ pub(super) fn adamw(
         squares(grad, n)
     };
     let next = alike(w);
-    let next_moments = empty(moments, [2, n]);
+    let next_state = empty(state, [3, n]);
     let [first, second] = step.corrections();
     let client = w.client.clone();
     let (count, dim) = grid(&client, n.div_ceil(SPAN));
@@ -111,10 +116,10 @@ pub(super) fn adamw(
             dim,
             buffer(w),
             buffer(grad),
-            buffer(moments),
+            buffer(state),
             buffer(&part),
             buffer(&next),
-            buffer(&next_moments),
+            buffer(&next_state),
             n,
             parts,
             RuleLaunch::new(
@@ -126,12 +131,14 @@ pub(super) fn adamw(
                 BETA_1,
                 BETA_2,
                 EPSILON,
+                step.keep as f32,
+                (1.0 - step.keep) as f32,
             ),
             SPAN,
             n > FEW,
         );
     }
-    (next, next_moments)
+    (next, next_state)
 }
 
 /// Sums of squares, and how many.
@@ -145,35 +152,4 @@ fn squares(grad: &CubeTensor, n: usize) -> (CubeTensor, usize) {
         squares_kernel::launch_unchecked(&client, count, dim, buffer(grad), buffer(&part), parts, n);
     }
     (part, parts)
-}
-
-#[cube(launch_unchecked)]
-fn follow_kernel(average: &[f32], now: &[f32], next: &mut [f32], n: usize, keep: f32, rest: f32) {
-    if ABSOLUTE_POS >= n {
-        terminate!();
-    }
-    next[ABSOLUTE_POS] = average[ABSOLUTE_POS] * keep + now[ABSOLUTE_POS] * rest;
-}
-
-/// See [`Kernels::follow`](crate::net::kernels::Kernels::follow).
-pub(super) fn follow(average: &CubeTensor, now: &CubeTensor, keep: f64) -> CubeTensor {
-    let n = average.meta.shape().num_elements();
-    let next = alike(average);
-    let client = average.client.clone();
-    let (count, dim) = grid(&client, n);
-    // Safety: as above.
-    unsafe {
-        follow_kernel::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(average),
-            buffer(now),
-            buffer(&next),
-            n,
-            keep as f32,
-            (1.0 - keep) as f32,
-        );
-    }
-    next
 }
