@@ -242,6 +242,7 @@ pub trait Kernels: Backend {
 
     /// [`Kernels::channel_stats_into`] of the `count` channels from `from` on of `x`, whose columns `stats` has, and
     /// [`Kernels::norm_rows`] of the first channels, which these are the last of: `(stats, rows, folded)`. Not differentiable.
+    #[allow(clippy::too_many_arguments)]
     fn norm_rows_measured(
         stats: FloatTensor<Self>,
         x: FloatTensor<Self>,
@@ -345,7 +346,7 @@ pub trait Kernels: Backend {
         state: FloatTensor<Self>,
         step: AdamStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        update::stock_adamw::<Self>(w, grad, state, step)
+        update::stock_adamw::<Self>(w, grad, &state, step)
     }
 
     /// A dense block in training: all its maps in one buffer, nothing copied (`kernels/block.rs` explains, and gives the order of

@@ -47,7 +47,7 @@ impl AdamStep {
 pub(super) fn stock_adamw<B: Backend>(
     w: FloatTensor<B>,
     grad: FloatTensor<B>,
-    state: FloatTensor<B>,
+    state: &FloatTensor<B>,
     step: AdamStep,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let shape = w.shape();

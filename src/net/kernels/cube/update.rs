@@ -46,6 +46,7 @@ struct Rule {
 }
 
 /// `part` holds sums of squares of the gradient, or is the gradient where it is short.
+#[allow(clippy::needless_range_loop)]
 #[cube(launch_unchecked)]
 fn adamw_kernel(
     w: &[f32],
@@ -66,11 +67,8 @@ fn adamw_kernel(
     }
     let mut sum = 0.0f32;
     for i in 0..parts {
-        if summed {
-            sum += part[i];
-        } else {
-            sum += part[i] * part[i];
-        }
+        let value = part[i];
+        sum += if summed { value } else { value * value };
     }
     let share = rule.clip / max(sum.sqrt(), rule.clip);
     // Neighbouring units take neighbouring numbers.
