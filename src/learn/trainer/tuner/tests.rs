@@ -162,3 +162,39 @@ fn what_does_not_fit_changes_nothing() {
         Err(TunerError::NotBegun)
     ));
 }
+
+#[test]
+#[cfg(feature = "gpu")]
+fn a_step_is_few_launches() {
+    use crate::net::Norm;
+    use crate::net::kernels::cube::LAUNCHES;
+    let Ok(engine) = block_on(Engine::gpu()) else {
+        eprintln!("skipped: no GPU adapter");
+        return;
+    };
+    let config = NetConfig {
+        norm: Norm::Instance,
+        ..NetConfig::preset("light", 2).unwrap()
+    };
+    let file = weights::to_bytes(&DenseNet::new(&config, 2, &Device::flex()).unwrap()).unwrap();
+    let recipe = Recipe {
+        dropout: 0.0,
+        ..recipe(Part::Everything)
+    };
+    let mut tuner = Tuner::new(engine);
+    let json = serde_json::to_string(&config).unwrap();
+    tuner.begin(7, &json, &file, &recipe, None).unwrap();
+    let side = config.side_multiple();
+    let n = side.pow(3);
+    let patch = Patch {
+        image: (0..2 * n).map(|i| (i * 7919 % 2003) as f32 / 500.0 - 2.0).collect(),
+        label: (0..n).map(|i| f32::from(u8::from(i % 9 == 0))).collect(),
+        side,
+    };
+    for step in 0..2 {
+        let before = LAUNCHES.get();
+        block_on(tuner.step(step, &patch)).unwrap();
+        // Of kernels of ours; burn's own add a hundred for the loss and what joins the blocks.
+        assert_eq!(LAUNCHES.get() - before, 912, "step {step}");
+    }
+}
