@@ -187,7 +187,9 @@ fn a_step_is_few_launches() {
     let side = config.side_multiple();
     let n = side.pow(3);
     let patch = Patch {
-        image: (0..2 * n).map(|i| (i * 7919 % 2003) as f32 / 500.0 - 2.0).collect(),
+        image: (0..2 * n)
+            .map(|i| (i * 7919 % 2003) as f32 / 500.0 - 2.0)
+            .collect(),
         label: (0..n).map(|i| f32::from(u8::from(i % 9 == 0))).collect(),
         side,
     };
