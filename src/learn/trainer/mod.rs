@@ -9,6 +9,7 @@ mod config;
 mod flat;
 mod host;
 mod recipe;
+mod self_test;
 mod snapshot;
 mod soup;
 mod tuner;

@@ -1,6 +1,7 @@
 //! Fine-tuning on an engine: the burn half of what the pipeline calls a learner.
 
 use super::adamw::AdamW;
+use super::self_test::self_test;
 use super::{Guarded, flat, snapshot};
 use crate::learn::augment::patch::Patch;
 use crate::learn::tune::{Held, Recipe, Statistics, StepReport};
@@ -48,6 +49,16 @@ pub enum TunerError {
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The device does not train as the CPU does.
+    #[error(
+        "the self-test of training failed: gradients or weights differ from the CPU's by {difference:.1e} (allowed {allowed:.0e})"
+    )]
+    SelfTest {
+        /// Largest difference, as a share.
+        difference: f64,
+        /// What is let pass.
+        allowed: f64,
+    },
     /// The snapshot does not fit.
     #[error("the snapshot cannot be used: {0}")]
     Snapshot(String),
@@ -62,6 +73,8 @@ pub enum TunerError {
 /// Nothing blocks: every read from the device is awaited. A future that is dropped leaves the tuner as it was before.
 pub struct Tuner {
     engine: Engine,
+    /// Whether the device trained as the CPU does.
+    tested: bool,
     run: Option<Run>,
 }
 
@@ -86,7 +99,11 @@ impl Tuner {
     /// A tuner on an engine.
     #[must_use]
     pub fn new(engine: Engine) -> Self {
-        Self { engine, run: None }
+        Self {
+            engine,
+            tested: false,
+            run: None,
+        }
     }
 
     /// The engine, to predict with.
@@ -98,6 +115,19 @@ impl Tuner {
     /// The engine, to load another network for prediction, which does not touch training.
     pub fn engine_mut(&mut self) -> &mut Engine {
         &mut self.engine
+    }
+
+    /// Sees that a GPU trains as the CPU does, once: a bad shader is only logged on WebGPU, and stale memory comes back as if nothing had
+    /// happened. Call it before [`Tuner::begin`].
+    ///
+    /// # Errors
+    /// [`TunerError::SelfTest`] if it does not, or any error of the device.
+    pub async fn self_test(&mut self) -> Result<(), TunerError> {
+        if !self.tested && *self.engine.device() != Device::flex() {
+            self_test(self.engine.device()).await?;
+        }
+        self.tested = true;
+        Ok(())
     }
 
     /// What is being trained.

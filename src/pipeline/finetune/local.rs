@@ -57,6 +57,7 @@ impl Learner for Local {
             snapshot,
         } = start;
         let mut tuner = self.0.lock().await;
+        tuner.self_test().await?;
         Ok(tuner.begin(run, &config, &weights, &recipe, snapshot.as_deref())?)
     }
 

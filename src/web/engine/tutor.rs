@@ -38,7 +38,10 @@ impl Seat {
             ToTutor::Begin { run, config, recipe } => {
                 let weights = channel::bytes_in(buffer(0)?);
                 let snapshot = buffers.get(1).map(channel::bytes_in);
-                let begun = self.0.begin(run, &config, &weights, &recipe, snapshot.as_deref());
+                let begun = match self.0.self_test().await {
+                    Ok(()) => self.0.begin(run, &config, &weights, &recipe, snapshot.as_deref()),
+                    Err(problem) => Err(problem),
+                };
                 begun.map(|()| (FromTutor::Begun, None))
             }
             ToTutor::Step { step, side } => {
@@ -69,8 +72,10 @@ impl Seat {
                 let loss = loss.to_string();
                 (FromTutor::Diverged { step, loss }, None)
             }
-            // The device is gone, and this engine with it.
-            Err(problem @ (TunerError::Engine(_) | TunerError::Device(_))) => return Err(problem.to_string()),
+            // The device is gone, or never was any good, and this engine with it.
+            Err(problem @ (TunerError::Engine(_) | TunerError::Device(_) | TunerError::SelfTest { .. })) => {
+                return Err(problem.to_string());
+            }
             Err(problem) => {
                 let problem = problem.to_string();
                 (FromTutor::Refused { problem }, None)
