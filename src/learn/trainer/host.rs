@@ -1,7 +1,8 @@
 //! The optimiser and the moving average, on the host.
 //!
-//! A network has hundreds of small tensors. Updating each on a GPU takes dozens of kernel launches that do next to nothing; reading
-//! all gradients at once, a million numbers, takes one synchronisation.
+//! A network has hundreds of small tensors. Updating each on a GPU takes hundreds of kernel launches that do next to nothing
+//! (`net::kernels::update`, for fine-tuning, whose numbers stay on the device); reading all gradients at once, a million numbers, takes
+//! one synchronisation.
 
 use super::{TrainConfig, TrainError, flat};
 use crate::net::DenseNet;
