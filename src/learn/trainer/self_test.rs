@@ -131,7 +131,6 @@ fn difference(ours: &[Learnt], known: &[Learnt]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Engine;
     use pollster::block_on;
 
     fn learnt(config: &NetConfig) -> Vec<Learnt> {
@@ -147,7 +146,7 @@ mod tests {
     fn whatever_adapter_there_is_trains_as_the_cpu_does() {
         block_on(self_test(&Device::flex())).unwrap();
         #[cfg(feature = "gpu")]
-        match block_on(Engine::gpu()) {
+        match block_on(crate::net::Engine::gpu()) {
             Ok(engine) => block_on(self_test(engine.device())).unwrap(),
             Err(why) => eprintln!("skipped: no GPU adapter ({why})"),
         }
