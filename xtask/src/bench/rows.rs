@@ -67,8 +67,9 @@ use Goal::{Least, Most};
 use Unit::{Megabytes, Plain, Share, Times};
 
 /// Why a training step takes longer than it should beside a forward pass.
-const TRAINING_COSTS: &str = "inference folds its normalisations into what loads them; training measures statistics, and \
-                              makes normalised maps again for the backward pass";
+const TRAINING_COSTS: &str = "inference folds its normalisations into what loads them, training measures and \
+                              differentiates them; and the thread that queues a step's many launches takes time from an \
+                              adapter in software";
 
 /// In the order of the table.
 pub(crate) const SPECS: [Spec; 32] = [
