@@ -96,7 +96,8 @@ pub fn adamw<const D: usize>(
     (Tensor::from_dispatch(w), Tensor::from_dispatch(state))
 }
 
-#[cfg(all(test, feature = "gpu"))]
+#[cfg(test)]
+#[cfg(feature = "gpu")]
 mod tests {
     //! The kernels of whatever adapter there is against stock operators on the CPU, which `AdamW`'s test holds to burn's.
     use super::*;
