@@ -106,7 +106,7 @@ impl NormRelu {
         let norm = self.asked(training);
         let NormTensors { gamma, beta, running } = self.tensors(norm);
         let now = (!norm.frozen()).then(|| kernels::channel_stats(x.clone(), 0, channels, norm.by_sample));
-        let samples = if norm.by_sample { batch } else { 1 };
+        let samples = norm.samples(batch);
         let affine = [gamma.clone(), beta.clone()];
         let applied = kernels::norm_rows(now, running, affine, samples, norm);
         if norm.updates_running() {

@@ -11,7 +11,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// Largest difference that is let pass: of gradients in shares of their tensor's largest, of weights in learning rates. f32 sums in
-/// another order differ by some 1e-5; a wrong kernel is off by a half and more.
+/// another order made 1.2e-5 on llvmpipe; a gradient that is stale makes 1.
 const ALLOWED: f64 = 1e-2;
 /// Learning rate of the step.
 const RATE: f64 = 1e-2;
@@ -25,7 +25,7 @@ struct Learnt {
 /// # Errors
 /// [`TunerError::SelfTest`] if gradients or weights differ too much, or what the device says.
 pub(super) async fn self_test(device: &Device) -> Result<(), TunerError> {
-    let plain = Renorm {
+    let corrected = Renorm {
         momentum: 0.1,
         r_max: 1.5,
         d_max: 0.5,
@@ -34,7 +34,7 @@ pub(super) async fn self_test(device: &Device) -> Result<(), TunerError> {
     for (norm, batch, keep) in [
         (Norm::Instance, None, true),
         (Norm::Batch, None, false),
-        (Norm::Batch, Some(plain), true),
+        (Norm::Batch, Some(corrected), true),
     ] {
         let config = NetConfig {
             norm,

@@ -86,7 +86,7 @@ pub(super) fn forward<B: Kernels>(
 ) -> (Done<B>, Vec<FloatTensor<B>>) {
     let [batch, input, ..] = x.shape().dims::<5>();
     let (growth, inner) = (plan.growth, plan.inner);
-    let samples = if plan.norm.by_sample { batch } else { 1 };
+    let samples = plan.norm.samples(batch);
     let (device, dtype) = (x.device(), x.dtype());
     let columns =
         |channels: usize| B::float_empty(Shape::from([2, samples * channels]), &device, dtype.into());

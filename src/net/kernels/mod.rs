@@ -253,7 +253,7 @@ pub trait Kernels: Backend {
         beta: FloatTensor<Self>,
         norm: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let samples = if norm.by_sample { x.shape()[0] } else { 1 };
+        let samples = norm.samples(x.shape()[0]);
         let stats = Self::channel_stats_into(stats, from, x, from, count, norm.by_sample);
         let now = Tensors(vec![stats.clone()]);
         let (rows, folded) = Self::norm_rows(now, running, gamma, beta, samples, norm);

@@ -43,6 +43,12 @@ impl Normalisation {
         self.batch.is_none()
     }
 
+    /// Groups of columns that a batch has: its samples, where each is normalised by its own statistics.
+    #[must_use]
+    pub fn samples(&self, batch: usize) -> usize {
+        if self.by_sample { batch } else { 1 }
+    }
+
     /// True if running statistics are read: as constants, to be corrected towards, or to be followed.
     #[must_use]
     pub fn reads_running(&self) -> bool {

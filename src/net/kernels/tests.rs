@@ -221,7 +221,7 @@ fn composed_block(
     let norm = |x: Tensor<5>, t: &NormTensors| {
         let [batch, channels, ..] = x.dims();
         let now = channel_stats(x.clone(), 0, channels, plan.norm.by_sample);
-        let samples = if plan.norm.by_sample { batch } else { 1 };
+        let samples = plan.norm.samples(batch);
         let affine = [t.gamma.clone(), t.beta.clone()];
         let applied = norm_rows(Some(now), t.running.clone(), affine, samples, plan.norm);
         norm_relu_train(x, t.gamma.clone(), t.beta.clone(), applied, plan.norm.frozen())

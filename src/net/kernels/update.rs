@@ -101,22 +101,9 @@ pub fn adamw<const D: usize>(
 mod tests {
     //! The kernels of whatever adapter there is against stock operators on the CPU, which `AdamW`'s test holds to burn's.
     use super::*;
-    use crate::net::Engine;
+    use crate::net::kernels::cube::tests::gpu;
     use burn::tensor::{Device, TensorData};
     use proptest::prelude::*;
-    use std::sync::OnceLock;
-
-    fn gpu() -> Option<&'static Device> {
-        static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
-        let device = DEVICE.get_or_init(|| match pollster::block_on(Engine::gpu()) {
-            Ok(engine) => Some(engine.device().clone()),
-            Err(why) => {
-                eprintln!("skipped: no GPU adapter ({why})");
-                None
-            }
-        });
-        device.as_ref()
-    }
 
     /// Numbers about 0.
     fn numbers(n: usize, seed: usize) -> Vec<f32> {

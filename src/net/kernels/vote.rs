@@ -55,7 +55,6 @@ pub fn vote(p: Tensor<5>, group: &Group, window: &Rounded, spread: bool) -> Tens
 mod tests {
     //! On the CPU backend, and on whatever adapter there is, against the fuser that adds patch by patch.
     use super::*;
-    use crate::net::Engine;
     use crate::tiling::{Fused, Fuser, Rotation, Sums, Window};
     use burn::tensor::Device;
     use proptest::prelude::*;
@@ -66,10 +65,7 @@ mod tests {
         DEVICES.get_or_init(|| {
             let mut devices = vec![Device::flex()];
             #[cfg(feature = "gpu")]
-            match pollster::block_on(Engine::gpu()) {
-                Ok(engine) => devices.push(engine.device().clone()),
-                Err(why) => eprintln!("skipped: no GPU adapter ({why})"),
-            }
+            devices.extend(crate::net::kernels::cube::tests::gpu().cloned());
             devices
         })
     }

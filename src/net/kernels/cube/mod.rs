@@ -166,7 +166,7 @@ impl Kernels for CubeBackend {
         norm: Normalisation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [stats, x, gamma, beta] = [stats, x, gamma, beta].map(into_contiguous);
-        let (stats, samples) = (owned(stats), norm::samples(&x, norm));
+        let (stats, samples) = (owned(stats), norm.samples(x.dims5()[0]));
         let affine = [gamma, beta];
         let (rows, folded) = if norm.reads_running() {
             norm::channel_stats_into(&stats, from, &x, from, count, norm.by_sample);
@@ -266,6 +266,6 @@ fn owned(tensor: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod timing;

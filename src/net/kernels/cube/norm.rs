@@ -7,7 +7,7 @@ mod statistics;
 
 pub(super) use backward::backward;
 pub(super) use bias::{bias_relu, bias_relu_backward};
-pub(super) use rows::{measured, measured_rows, norm_rows, samples};
+pub(super) use rows::{measured, measured_rows, norm_rows};
 pub(super) use statistics::{channel_stats, channel_stats_into};
 
 use super::launch::{Folds, Shaped, buffer, empty, grid, stored};

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use std::sync::OnceLock;
 
-fn gpu() -> Option<&'static Device> {
+pub(in crate::net::kernels) fn gpu() -> Option<&'static Device> {
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
     DEVICE
         .get_or_init(|| match pollster::block_on(Engine::gpu()) {

@@ -145,11 +145,6 @@ fn scales_kernel<E: Float>(
     }
 }
 
-/// Groups of columns: samples, where each is normalised by its own.
-pub(in crate::net::kernels::cube) fn samples(x: &CubeTensor, norm: Normalisation) -> usize {
-    if norm.by_sample { x.dims5()[0] } else { 1 }
-}
-
 /// See [`Kernels::norm_rows`](crate::net::kernels::Kernels::norm_rows).
 pub(in crate::net::kernels::cube) fn norm_rows(
     now: Option<CubeTensor>,
@@ -213,7 +208,7 @@ pub(in crate::net::kernels::cube) fn measured_rows(
     norm: Normalisation,
 ) -> (CubeTensor, CubeTensor) {
     let channels = gamma.meta.shape()[0];
-    let samples = samples(x, norm);
+    let samples = norm.samples(x.dims5()[0]);
     let window = Window::new(x, from, count, samples * count);
     let part = parts(x, &window);
     let n = samples * channels;
