@@ -10,10 +10,11 @@ use std::task::{Context, Poll};
 
 use equipoise::pipeline::{
     Bundle, Head, PipelineError, PredictError, Predictor, Progress, Run, Segmentation, Settings, Stage,
-    segment, weigh,
+    segment,
 };
 use equipoise::tiling::{Fuser, Sums, TilingError, Window};
 use equipoise::volume::Grid;
+use equipoise::volume::intensity::weigh;
 use nalgebra::Matrix4;
 use pollster::block_on;
 

@@ -7,7 +7,7 @@
 //! are painted beside them.
 //!
 //! A lesion is hard to tell from an artefact by its rim, but a group of voxels much brighter than white and grey matter, in a place where lesions
-//! lie, in a patient known to have some, is [surely one](Clinical::lesions). [`Mix::marked`] says whether such groups train as lesions or are unknown like the rest.
+//! lie, in a patient known to have some, is [surely one](Clinical::lesions). One as bright in deep grey matter, where the atlas saw next to none, is unknown. [`Mix::marked`] says whether such groups train as lesions or are unknown like the rest.
 
 use super::anatomy::{self, Tissue};
 use super::config::Mix;
@@ -18,7 +18,7 @@ use super::register::{self, Map};
 use super::subjects::{MaterialError, read, read_mni};
 use crate::volume::components::{self, Connectivity};
 use crate::volume::conform::conform;
-use crate::volume::distance::dilate;
+use crate::volume::distance::{dilate, erode};
 use crate::volume::intensity::even_out;
 use crate::volume::resample::{Interpolation, resample};
 use crate::volume::{Grid, VolumeError};
@@ -45,6 +45,10 @@ const WHITE_SHARE: f32 = 0.65;
 
 /// and where it saw more lesions than this, of 117 at the most frequent place.
 const SEEN: f32 = 10.0;
+
+/// Deeper under the brain's surface than this, in mm, grey matter is no cortex, whose brightness differs from scan to scan: a group that is
+/// as bright as a sure lesion may be one, however seldom the atlas saw one there.
+const DEEP: f32 = 25.0;
 
 /// How exactly the atlas is laid over a scan, in mm.
 const PLACE_BLUR: f32 = 2.0;
@@ -317,23 +321,33 @@ fn load(visit: &Visit, atlas: &Atlas) -> Result<Clinical, MaterialError> {
         .map(|i| even[i])
         .collect();
     let grey = field::median(&mut grey).ok_or_else(no_brain)?;
-    let brighter = |than: [f32; 2]| -> Vec<bool> {
+    let brighter = |than: [f32; 2], place: &[bool]| -> Vec<bool> {
         let least = (than[0] * white).max(than[1] * grey);
         (0..tissue.len())
-            .map(|i| tissue[i] >= Tissue::Grey as u8 && atlas.plausible[i] && even[i] > least)
+            .map(|i| tissue[i] >= Tissue::Grey as u8 && place[i] && even[i] > least)
             .collect()
     };
-    let [core, body] = [CORE, BODY].map(|than| {
-        let mut found = brighter(than);
-        found
-            .iter_mut()
-            .zip(&atlas.fluid)
-            .for_each(|(f, fluid)| *f &= !fluid);
-        found
-    });
-    let lesions = grouped(&core, &body);
+    let groups = |place: &[bool]| {
+        let [core, body] = [CORE, BODY].map(|than| {
+            let mut found = brighter(than, place);
+            found
+                .iter_mut()
+                .zip(&atlas.fluid)
+                .for_each(|(f, fluid)| *f &= !fluid);
+            found
+        });
+        grouped(&core, &body)
+    };
+    let lesions = groups(&atlas.plausible);
+    let brain: Vec<bool> = tissue.iter().map(|t| *t != Tissue::Outside as u8).collect();
+    let bright = brighter(BRIGHT, &atlas.plausible);
+    let doubtful: Vec<bool> = bright
+        .iter()
+        .zip(groups(&erode(&brain, SHAPE, DEEP)))
+        .map(|(bright, deep)| *bright || deep)
+        .collect();
     // A lesion's rim is not bright, and is lesion to a rater.
-    let mut unknown = dilate(&brighter(BRIGHT), SHAPE, 1.5);
+    let mut unknown = dilate(&doubtful, SHAPE, 1.5);
     unknown.iter_mut().zip(&lesions).for_each(|(u, l)| *u &= !l);
     let allowed = anatomy::allowed(&tissue, SHAPE);
     let t1 = t1.map_or_else(|| vec![0.0; tissue.len()], |t1| laid(&t1));

@@ -5,7 +5,7 @@ pub mod closed;
 mod tensor;
 
 #[cfg(feature = "net")]
-pub use tensor::{cross_entropy, cross_entropy_by_voxel};
+pub use tensor::{cross_entropy, cross_entropy_by_voxel, scaled};
 
 use serde::{Deserialize, Serialize};
 

@@ -75,6 +75,19 @@ pub fn cross_entropy_by_voxel<const D: usize>(z: Tensor<D>, g: Tensor<D>, weight
     -(lesion + rest).mean()
 }
 
+/// Nearer to 0 and 1 than this a share is a share of this.
+const LEAST_SHARE: f32 = 1e-6;
+
+/// The logits of `share` times the probabilities of the logits `z`: `log(s p) - log(1 - s p)`, from the logits so that it stays finite.
+///
+/// `s p = s / (1 + e^-z)`, so it is `z + log s - log(1 + (1 - s) e^z)`. Shares lie in `[0, 1]` and are kept 1e-6 away from both ends.
+#[must_use]
+pub fn scaled<const D: usize>(z: Tensor<D>, share: Tensor<D>) -> Tensor<D> {
+    let share = share.clamp(LEAST_SHARE, 1.0 - LEAST_SHARE);
+    let rest = (-share.clone() + 1.0).log();
+    z.clone() + share.log() + activation::log_sigmoid(-(z + rest))
+}
+
 #[cfg(test)]
 #[cfg(feature = "learn")]
 mod tests {
@@ -173,5 +186,28 @@ mod tests {
             )
             .into_scalar::<f32>();
         assert_eq!(loss, 200.0);
+    }
+
+    #[test]
+    fn a_scaled_logit_is_that_of_the_scaled_probability() {
+        let device = Device::flex().autodiff();
+        let (z, share): (Vec<f32>, Vec<f32>) = [-20.0, -9.0, -2.0, 0.5, 6.0, 25.0]
+            .into_iter()
+            .flat_map(|z| [0.0, 0.1, 0.5, 0.9, 0.99, 1.0].map(|share| (z, share)))
+            .unzip();
+        let logits = Tensor::<1>::from_floats(z.as_slice(), &device).require_grad();
+        let found = scaled(logits.clone(), Tensor::from_floats(share.as_slice(), &device));
+        let p = activation::sigmoid(found.clone());
+        let grads = p.clone().sum().backward();
+        let read = |t: Tensor<1>| t.into_data().try_to_vec::<f32>().unwrap();
+        let slopes = read(logits.grad(&grads).unwrap().clone());
+        for (((z, share), p), slope) in z.iter().zip(&share).zip(read(p.inner())).zip(slopes) {
+            let own = 1.0 / (1.0 + (-f64::from(*z)).exp());
+            let want = f64::from(*share) * own;
+            // The ends of the share are cut by 1e-6; f32 adds as much.
+            assert!((f64::from(p) - want).abs() < 4e-6, "{p} for {want}");
+            let want = want * (1.0 - own);
+            assert!((f64::from(slope) - want).abs() < 4e-6, "slope {slope} for {want}");
+        }
     }
 }

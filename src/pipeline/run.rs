@@ -9,8 +9,9 @@ use futures_util::stream::FuturesUnordered;
 use web_time::Instant;
 
 use super::ask::{Answer, Question, Vote, ask};
-use super::{Bundle, Head, PipelineError, Predictor, Progress, Settings, Stage, TimeLeft, weigh};
+use super::{Bundle, Head, PipelineError, Predictor, Progress, Settings, Stage, TimeLeft};
 use crate::tiling::{Fused, Fuser, Group, Plan, Rotation, TilingError, Window};
+use crate::volume::intensity::weigh;
 
 /// Answers that may wait for an earlier one, per question in flight, before no more are asked. Bounds memory when one
 /// patch hangs.

@@ -21,7 +21,7 @@ pub struct Settings {
     /// Fuse the same votes by every window side by side, to compare them (8 to 12 bytes a voxel and window more).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compare_windows: bool,
-    /// Weigh the fused probability of every voxel by how bright it is in FLAIR ([`hyperintensity`](super::hyperintensity)).
+    /// Weigh the fused probability of every voxel by how bright it is in FLAIR ([`hyperintensity`](crate::volume::intensity::hyperintensity)).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hyperintensity: bool,
 }

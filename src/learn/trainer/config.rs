@@ -28,6 +28,11 @@ pub struct TrainConfig {
     /// How much more the voxels of small lesions count in it: by `(500 mm3 / size) ^ this`, up to 10 times. 0: no more than others.
     #[serde(skip_serializing_if = "is_zero")]
     pub guard_small: f64,
+    /// Whether the loss is that of the probability weighed by how bright its voxel is in FLAIR, as it is in a mask
+    /// ([`hyperintensity`](crate::volume::intensity::hyperintensity)). The cross-entropy of [`guard`](Self::guard) is not: the network's own
+    /// answer stays one, also for a mask that is not weighed.
+    #[serde(skip_serializing_if = "is_false")]
+    pub weighed: bool,
     /// The patches.
     pub data: DataConfig,
     /// Seed of weights, patches and dropout.
@@ -67,6 +72,12 @@ fn is_zero(value: &f64) -> bool {
     *value == 0.0
 }
 
+/// Left out of a card where it does nothing.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 impl Default for TrainConfig {
     fn default() -> Self {
         Self {
@@ -82,6 +93,7 @@ impl Default for TrainConfig {
             guard_lesion_weight_final: 1.0,
             guard_decay: 300,
             guard_small: 0.0,
+            weighed: false,
             data: DataConfig::default(),
             seed: 1,
             steps: 2000,

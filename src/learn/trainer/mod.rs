@@ -23,8 +23,9 @@ pub use tuner::{Tuner, TunerError};
 pub use watch::{Counts, Watch};
 
 use crate::learn::augment::patch::Patch;
-use crate::loss::{Loss, cross_entropy, cross_entropy_by_voxel};
+use crate::loss::{Loss, cross_entropy, cross_entropy_by_voxel, scaled};
 use crate::net::{ConfigError, DenseNet};
+use crate::volume::intensity::hyperintensity;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
@@ -190,7 +191,12 @@ impl Trainer {
             guard: self.config.guard,
             lesion_weight: self.config.lesion_weight_at(self.step),
         }
-        .forward(logits, labels, self.lesion_weights(patches));
+        .forward(
+            logits,
+            labels,
+            self.brightness(patches),
+            self.lesion_weights(patches),
+        );
         // All of it is read at once, so that the device is waited for once.
         let mut transaction = Transaction::default().register(loss.clone().without_autodiff());
         if let Some(answers) = answers {
@@ -239,6 +245,18 @@ impl Trainer {
 
     fn write(&mut self, which: impl Fn(usize) -> bool) {
         self.net = host::write(self.net.clone(), &self.state.values, which, &self.device);
+    }
+
+    /// What the brightness of the voxels is worth, `[batch, 1, z, y, x]`, if the loss is weighed by it.
+    fn brightness(&self, patches: &[Patch]) -> Option<Tensor<5>> {
+        let side = patches.first().filter(|_| self.config.weighed)?.side;
+        let all = patches
+            .iter()
+            .flat_map(|p| p.image.iter().take(p.label.len()))
+            .map(|flair| hyperintensity(*flair))
+            .collect::<Vec<f32>>();
+        let shape = [patches.len(), 1, side, side, side];
+        Some(Tensor::from_data(TensorData::new(all, shape), &self.device))
     }
 
     /// How many times the voxels of each lesion count, `[batch, 1, z, y, x]`, if small ones count more.
@@ -304,9 +322,20 @@ struct Guarded<'a> {
 }
 
 impl Guarded<'_> {
-    /// A scalar. `weights` say how many times a voxel of each lesion counts in the cross-entropy, beside all lesions' weight.
-    fn forward(&self, logits: Tensor<5>, labels: Tensor<5>, weights: Option<Tensor<5>>) -> Tensor<1> {
-        let loss = self.loss.forward(logits.clone(), labels.clone());
+    /// A scalar. The loss is that of probabilities times `brightness`, if there is one. `weights` say how many times a voxel of each
+    /// lesion counts in the cross-entropy, beside all lesions' weight.
+    fn forward(
+        &self,
+        logits: Tensor<5>,
+        labels: Tensor<5>,
+        brightness: Option<Tensor<5>>,
+        weights: Option<Tensor<5>>,
+    ) -> Tensor<1> {
+        let judged = match brightness {
+            Some(brightness) => scaled(logits.clone(), brightness),
+            None => logits.clone(),
+        };
+        let loss = self.loss.forward(judged, labels.clone());
         if self.guard <= 0.0 {
             return loss;
         }

@@ -103,6 +103,62 @@ fn what_is_unknown_has_no_say() {
 }
 
 #[test]
+fn a_weighed_loss_is_that_of_what_a_mask_shows() {
+    use crate::loss::closed::f_beta;
+    let n = 48;
+    let z: Vec<f32> = (0..n).map(|i| ((i * 37 % 23) as f32 - 11.0) / 3.0).collect();
+    let flair: Vec<f32> = (0..n).map(|i| (i * 29 % 17) as f32 / 8.0 - 0.5).collect();
+    let labels: Vec<f32> = (0..n).map(|i| f32::from(u8::from(i % 3 == 0))).collect();
+    let device = Device::flex().autodiff();
+    let cube = |values: &[f32]| Tensor::<1>::from_floats(values, &device).reshape([1, 1, 3, 4, 4]);
+    let logits = cube(&z).require_grad();
+    let brightness: Vec<f32> = flair.iter().map(|f| hyperintensity(*f)).collect();
+    let loss = Guarded {
+        loss: &Loss::FBeta {
+            beta: 1.5,
+            smooth: 1.0,
+        },
+        guard: 0.0,
+        lesion_weight: 1.0,
+    }
+    .forward(logits.clone(), cube(&labels), Some(cube(&brightness)), None);
+    let grads = loss.clone().backward();
+    let slopes: Vec<f32> = logits.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
+
+    // The oracle sees the probabilities as the mask's threshold does.
+    let p: Vec<f64> = z.iter().map(|z| 1.0 / (1.0 + (-f64::from(*z)).exp())).collect();
+    let mut shown: Vec<f32> = p.iter().map(|p| *p as f32).collect();
+    crate::volume::intensity::weigh(&flair, &mut shown, None);
+    let [shown, truth] = [shown, labels].map(|v| v.into_iter().map(f64::from).collect::<Vec<f64>>());
+    let want = f_beta(&shown, &truth, 1.5, 1.0);
+    let found = f64::from(loss.into_scalar::<f32>());
+    assert!((found - want.value).abs() < 1e-5, "{found} for {}", want.value);
+    for (i, slope) in slopes.iter().enumerate() {
+        let want = want.gradient[i] * f64::from(brightness[i]) * p[i] * (1.0 - p[i]);
+        assert!((f64::from(*slope) - want).abs() < 1e-5, "{i}: {slope} for {want}");
+    }
+}
+
+#[test]
+fn a_run_is_weighed_if_its_configuration_says_so() {
+    let (beta, smooth) = (1.5, 100.0);
+    let mut dark = patch(1);
+    dark.image.iter_mut().for_each(|v| *v -= 10.0);
+    let config = TrainConfig {
+        weighed: true,
+        guard: 0.0,
+        loss: Loss::FBeta { beta, smooth },
+        ..config(1)
+    };
+    let mut trainer = Trainer::new(config, &Device::flex()).unwrap();
+    // In a dark image nothing can be marked, whatever the network says: all of the lesion is missed.
+    let missed: f64 = dark.label.iter().map(|l| f64::from(*l)).sum();
+    let want = 1.0 - smooth / (smooth + missed * beta * beta / (1.0 + beta * beta));
+    let found = f64::from(trainer.step(&[dark]).unwrap().loss);
+    assert!((found - want).abs() < 1e-4, "{found} for {want}");
+}
+
+#[test]
 fn a_small_lesion_counts_more_if_asked() {
     let first_loss = |guard_small: f64| {
         let config = TrainConfig {

@@ -118,11 +118,8 @@ impl Tuner {
     }
 
     /// Sees that a GPU trains as the CPU does, once: a bad shader is only logged on WebGPU, and stale memory comes back as if nothing had
-    /// happened. Call it before [`Tuner::begin`].
-    ///
-    /// # Errors
-    /// [`TunerError::SelfTest`] if it does not, or any error of the device.
-    pub async fn self_test(&mut self) -> Result<(), TunerError> {
+    /// happened.
+    async fn self_test(&mut self) -> Result<(), TunerError> {
         if !self.tested && *self.engine.device() != Device::flex() {
             self_test(self.engine.device()).await?;
         }
@@ -139,11 +136,12 @@ impl Tuner {
         })
     }
 
-    /// Takes up a run: from the weights of a safetensors file, or from a snapshot of a run that started with them.
+    /// Takes up a run: from the weights of a safetensors file, or from a snapshot of a run that started with them. Before the first, a GPU
+    /// must train small networks as the CPU does.
     ///
     /// # Errors
-    /// [`TunerError`] if the parts do not fit; an earlier run stays.
-    pub fn begin(
+    /// [`TunerError::SelfTest`] if it does not; [`TunerError`] if the parts do not fit, and an earlier run stays.
+    pub async fn begin(
         &mut self,
         number: u64,
         config_json: &str,
@@ -151,6 +149,7 @@ impl Tuner {
         recipe: &Recipe,
         taken: Option<&[u8]>,
     ) -> Result<(), TunerError> {
+        self.self_test().await?;
         let config: NetConfig = serde_json::from_str(config_json).map_err(EngineError::Config)?;
         let trained = NetConfig {
             dropout: recipe.dropout,
@@ -234,7 +233,7 @@ impl Tuner {
             guard: run.recipe.guard,
             lesion_weight: run.recipe.lesion_weight_at(step),
         }
-        .forward(logits, label, None);
+        .forward(logits, label, None, None);
         let value = loss.clone().without_autodiff();
         let value = flat::host(value).await.map_err(TunerError::Device)?;
         let value = value.first().copied().unwrap_or(f32::NAN);

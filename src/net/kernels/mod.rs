@@ -304,10 +304,7 @@ pub trait Kernels: Backend {
     }
 
     /// `x` plus a bias a channel, `[channel]`, rectified.
-    fn bias_relu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
-        let channels = x.shape()[1];
-        Self::norm_relu(x, 0, channels, norm::shifted::<Self>(bias))
-    }
+    fn bias_relu(x: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
 
     /// Gradients of [`Kernels::bias_relu`] with respect to `x` and to the bias, `y` being what it returned.
     fn bias_relu_backward(

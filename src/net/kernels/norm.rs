@@ -62,13 +62,6 @@ impl Normalisation {
     }
 }
 
-/// Folded rows that add a bias and nothing else: scales of 1, then the bias.
-pub(super) fn shifted<B: Kernels>(bias: FloatTensor<B>) -> FloatTensor<B> {
-    let row = Shape::from([1, bias.shape()[0]]);
-    let ones = B::float_ones(row.clone(), &bias.device(), bias.dtype().into());
-    B::float_cat(vec![ones, B::float_reshape(bias, row)], 0)
-}
-
 /// Rows and folded rows of a normalisation that changes none of the channels of `x`.
 pub(super) fn identity<B: Kernels>(x: &FloatTensor<B>) -> [FloatTensor<B>; 2] {
     let channels = x.shape()[1];

@@ -57,8 +57,8 @@ impl Learner for Local {
             snapshot,
         } = start;
         let mut tuner = self.0.lock().await;
-        tuner.self_test().await?;
-        Ok(tuner.begin(run, &config, &weights, &recipe, snapshot.as_deref())?)
+        let snapshot = snapshot.as_deref();
+        Ok(tuner.begin(run, &config, &weights, &recipe, snapshot).await?)
     }
 
     async fn step(&self, step: u64, patch: Patch) -> Result<StepReport, LearnError> {

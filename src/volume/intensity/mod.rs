@@ -4,11 +4,13 @@ pub mod atlas;
 mod bias;
 mod brain;
 mod foreground;
+mod hyperintensity;
 mod normalise;
 mod scene;
 
 pub use bias::even_out;
 pub use foreground::{Foreground, ForegroundKind, foreground};
+pub use hyperintensity::{hyperintensity, weigh};
 pub use normalise::{LIMIT, normalise, tissue};
 pub use scene::Scene;
 

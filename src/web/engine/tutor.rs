@@ -38,10 +38,8 @@ impl Seat {
             ToTutor::Begin { run, config, recipe } => {
                 let weights = channel::bytes_in(buffer(0)?);
                 let snapshot = buffers.get(1).map(channel::bytes_in);
-                let begun = match self.0.self_test().await {
-                    Ok(()) => self.0.begin(run, &config, &weights, &recipe, snapshot.as_deref()),
-                    Err(problem) => Err(problem),
-                };
+                let snapshot = snapshot.as_deref();
+                let begun = self.0.begin(run, &config, &weights, &recipe, snapshot).await;
                 begun.map(|()| (FromTutor::Begun, None))
             }
             ToTutor::Step { step, side } => {

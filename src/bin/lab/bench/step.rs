@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             let side = settings.patch;
             let recipe = settings.recipe(&model.config, 100, keep);
             let mut tuner = Tuner::new(Native::open(args.device)?.0);
-            tuner.begin(1, &json, &model.file, &recipe, None)?;
+            pollster::block_on(tuner.begin(1, &json, &model.file, &recipe, None))?;
             let patch = Patch {
                 image: super::pass::patch(model.config.in_channels, side),
                 label: super::pass::labels(side),

@@ -1,6 +1,7 @@
 //! `lab evaluate-cohort`: networks over a list of cases, as tables and figures.
 
 pub(crate) mod ablation;
+mod alignment;
 mod calibration;
 mod figure;
 mod fusion;
@@ -134,11 +135,12 @@ impl<'a> Evidence<'a> {
     }
 
     /// The tables and their names.
-    pub(crate) fn blocks(&self) -> Result<[(&'static str, String); 5], std::fmt::Error> {
+    pub(crate) fn blocks(&self) -> Result<[(&'static str, String); 6], std::fmt::Error> {
         // Every case once: four rotations and what a network was trained on say little here.
         let new: Vec<_> = self.pool();
         Ok([
             ("scores", self.scores.clone()),
+            ("alignment", alignment::table(&self.distinct())?),
             ("calibration", calibration::table(&new)?),
             ("sizes", sizes::table(&new)?),
             ("threshold", threshold::table(&self.distinct())?),

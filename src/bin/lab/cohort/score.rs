@@ -1,5 +1,6 @@
 //! A network over one scan, and its probability beside what is right.
 
+use super::alignment::Alignment;
 use super::list::{Case, Group};
 use super::threshold;
 use crate::native::{at, read};
@@ -34,6 +35,8 @@ pub(crate) struct Scored<'a> {
     pub(crate) evaluation: Evaluation,
     /// Lesions by their size, cut at the evaluation's threshold.
     pub(crate) sizes: BySize,
+    /// Where the reference should lie, if it is on another grid than the scan.
+    pub(crate) alignment: Option<Alignment>,
     /// DSC at each of [`threshold::grid`].
     pub(super) dsc_at: Vec<threshold::DscAt>,
 }
@@ -163,6 +166,13 @@ impl<'a> Subject<'a> {
             channels: self.channels(),
             pool: group.pool && rater == 0,
             sizes: BySize::new(&truth.lesion, &cut, shape, voxel, settings.connectivity)?,
+            alignment: Alignment::find(
+                &self.flair.volume,
+                &truth.grid,
+                &truth.lesion,
+                probability,
+                settings.threshold,
+            )?,
             dsc_at: threshold::dsc_at(&truth.lesion, &placed)?,
             evaluation,
         })

@@ -1,10 +1,8 @@
 //! Weight gradients on CubeCL devices: reductions over voxels in two stages, so that the result does not depend on the
 //! order in which workgroups run.
 
+use super::chunks::summed;
 use super::launch::{Folds, Shaped, buffer, empty, grid};
-use burn::backend::ops::FloatTensorOps;
-use burn::tensor::Shape;
-use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
@@ -177,19 +175,6 @@ fn conv1_dw_kernel<N: Size>(
     }
 }
 
-/// Sums the chunks, always in the same order.
-#[cube(launch_unchecked)]
-fn gather(part: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.units {
-        terminate!();
-    }
-    let mut sum = 0.0f32;
-    for chunk in 0..dims.chunks {
-        sum += part[chunk * dims.units + ABSOLUTE_POS];
-    }
-    out[ABSOLUTE_POS] = sum;
-}
-
 /// The sizes of a gradient; `small` is the extent whose rows are summed.
 struct Sizes {
     batch: usize,
@@ -230,21 +215,6 @@ impl Sizes {
             self.outs,
         )
     }
-
-    fn gathered<const D: usize>(&self, part: &CubeTensor, shape: [usize; D]) -> CubeTensor {
-        if self.chunks == 1 {
-            return CubeBackend::float_reshape(part.clone(), Shape::from(shape));
-        }
-        let units = shape.iter().product();
-        let out = empty(part, shape);
-        let client = part.client.clone();
-        let (count, dim) = grid(&client, units);
-        // Safety: every index is derived from the sizes of the buffers, and units beyond the last end at once.
-        unsafe {
-            gather::launch_unchecked(&client, count, dim, buffer(part), buffer(&out), self.dims(units));
-        };
-        out
-    }
 }
 
 /// Gradient of the transposed convolution with respect to its weights `[cin, cout, 3, 3, 3]`.
@@ -268,7 +238,7 @@ pub(super) fn up2_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
             LANES,
         );
     }
-    sizes.gathered(&part, [sizes.cin, sizes.cout, 3, 3, 3])
+    summed(&part, sizes.chunks, [sizes.cin, sizes.cout, 3, 3, 3])
 }
 
 /// Gradient of the 1x1x1 convolution of the first `cin` channels of `x`, normalised if there are `folds`, with respect to its weights
@@ -307,5 +277,5 @@ pub(super) fn conv1_dw(x: &CubeTensor, cin: usize, folds: Option<Folds>, dy: &Cu
             norm,
         );
     }
-    sizes.gathered(&part, [sizes.cout, sizes.cin])
+    summed(&part, sizes.chunks, [sizes.cout, sizes.cin])
 }

@@ -4,6 +4,7 @@
 //! tuned at run time, so every shader is compiled once.
 
 mod backward;
+mod chunks;
 mod conv1;
 mod conv3;
 mod infer;

@@ -1,5 +1,6 @@
 //! A bias and its ReLU, forward and backward.
 
+use super::super::chunks::summed;
 use super::super::launch::{Shaped, buffer, empty, grid};
 use super::statistics::share;
 use super::{Dims, SPAN, Window};
@@ -67,19 +68,6 @@ fn relu_kernel(y: &[f32], dy: &[f32], dx: &mut [f32], part: &mut [f32], dims: Di
     part[own.chunk * n + own.channel] = sum;
 }
 
-/// Sums the chunks of [`relu_kernel`].
-#[cube(launch_unchecked)]
-fn total(part: &[f32], out: &mut [f32], dims: Dims) {
-    if ABSOLUTE_POS >= dims.channels {
-        terminate!();
-    }
-    let mut sum = 0.0f32;
-    for index in 0..dims.chunks {
-        sum += part[index * dims.channels + ABSOLUTE_POS];
-    }
-    out[ABSOLUTE_POS] = sum;
-}
-
 /// See [`Kernels::bias_relu_backward`](crate::net::kernels::Kernels::bias_relu_backward).
 pub(in crate::net::kernels::cube) fn bias_relu_backward(
     y: &CubeTensor,
@@ -104,18 +92,6 @@ pub(in crate::net::kernels::cube) fn bias_relu_backward(
             window.dims(units),
         );
     }
-    let dbias = empty(y, [channels]);
-    let (count, dim) = grid(&client, channels);
-    // Safety: as above.
-    unsafe {
-        total::launch_unchecked(
-            &client,
-            count,
-            dim,
-            buffer(&part),
-            buffer(&dbias),
-            window.dims(channels),
-        );
-    }
+    let dbias = summed(&part, window.chunks(), [channels]);
     (dx, dbias)
 }

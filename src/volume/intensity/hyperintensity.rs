@@ -2,14 +2,14 @@
 
 /// How far a voxel of a lesion can be believed by its brightness, in `[0, 1]`.
 ///
-/// `flair` is an intensity of [`Head::flair`](super::Head::flair): 0 is the median of the brain's tissue, -5 the darkest of the
+/// `flair` is an intensity as the network sees it ([`normalise`](super::normalise)): 0 is the median of the brain's tissue, -5 the darkest of the
 /// foreground, so a unit is about a fifth of the median. What is no brighter than the median weighs nothing, what is a unit
 /// brighter weighs all, and in between the weight rises in a straight line.
 ///
 /// Lesions of multiple sclerosis are hyperintense in FLAIR by definition, and raters trace what is bright. A network trained with
 /// beta above 1 is paid for recall and marks some of the tissue around a lesion as well, and fluid beside it
 /// (`docs/accuracy.md` has what the weight is worth on patients the network has not seen). A cavity in a lesion is dark and loses
-/// its mark; [`Settings::hyperintensity`](super::Settings::hyperintensity) turns the weight off.
+/// its mark; `pipeline::Settings::hyperintensity` turns the weight off, and `learn::trainer::TrainConfig::weighed` trains through it.
 #[must_use]
 pub fn hyperintensity(flair: f32) -> f32 {
     flair.clamp(0.0, 1.0)
