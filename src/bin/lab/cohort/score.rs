@@ -1,6 +1,6 @@
 //! A network over one scan, and its probability beside what is right.
 
-use super::alignment::Alignment;
+use super::alignment::{Alignment, Move};
 use super::list::{Case, Group};
 use super::threshold;
 use crate::native::{at, read};
@@ -35,7 +35,7 @@ pub(crate) struct Scored<'a> {
     pub(crate) evaluation: Evaluation,
     /// Lesions by their size, cut at the evaluation's threshold.
     pub(crate) sizes: BySize,
-    /// Where the reference should lie, if it is on another grid than the scan.
+    /// The reference laid on the scan, if it is on another grid.
     pub(crate) alignment: Option<Alignment>,
     /// DSC at each of [`threshold::grid`].
     pub(super) dsc_at: Vec<threshold::DscAt>,
@@ -155,6 +155,11 @@ impl<'a> Subject<'a> {
             .iter()
             .map(|&p| p > 0.0 && p >= settings.threshold)
             .collect();
+        // Another rater tells where a rater's mask lies; the only one has to do it alone.
+        let (by, other) = &self.raters[(rater + 1) % self.raters.len()];
+        let alignment = Move::find(&self.flair.volume, &other.grid, &other.lesion)
+            .map(|found| found.score(by, &truth.grid, &truth.lesion, probability, settings.threshold))
+            .transpose()?;
         Ok(Scored {
             group,
             rotations: group.rotations,
@@ -166,13 +171,7 @@ impl<'a> Subject<'a> {
             channels: self.channels(),
             pool: group.pool && rater == 0,
             sizes: BySize::new(&truth.lesion, &cut, shape, voxel, settings.connectivity)?,
-            alignment: Alignment::find(
-                &self.flair.volume,
-                &truth.grid,
-                &truth.lesion,
-                probability,
-                settings.threshold,
-            )?,
+            alignment,
             dsc_at: threshold::dsc_at(&truth.lesion, &placed)?,
             evaluation,
         })
