@@ -3,6 +3,10 @@
 use super::PipelineError;
 use crate::tiling::{TilingError, extract};
 use crate::volume::Grid;
+use crate::volume::distance::erode;
+
+/// How far from the foreground's surface lesions begin, in voxels of 1 mm.
+const SURFACE_MM: f32 = 2.0;
 
 /// A head on the grid of the network: normalised channels and the voxels worth looking at.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +81,13 @@ impl Head {
         &self.foreground
     }
 
+    /// The foreground without what lies within 2 mm of its surface: pia, dura and partial volume are bright there, and lesions are not
+    /// (`docs/accuracy.md` counts them). The end of the field of view is no surface.
+    #[must_use]
+    pub fn depth(&self) -> Vec<bool> {
+        erode(&self.foreground, self.grid.shape, SURFACE_MM)
+    }
+
     /// The patch of `side^3` voxels that starts at `origin`: FLAIR, then T1 or zeros ([`extract`]).
     ///
     /// # Errors
@@ -137,5 +148,23 @@ mod tests {
         }
         let empty = Head::new(grid(), vec![0.0; 24], None, vec![false; 24]);
         assert_eq!(empty, Err(PipelineError::NoForeground));
+    }
+
+    #[test]
+    fn what_lies_deep_is_two_voxels_below_the_surface_and_may_reach_the_end_of_the_scan() {
+        let grid = Grid {
+            shape: [10, 12, 9],
+            ..grid()
+        };
+        let [nx, ny, nz] = grid.shape;
+        // A box that touches the lowest slice.
+        let within = |i: usize, from: usize| {
+            let [x, y, z] = [i % nx, i / nx % ny, i / nx / ny];
+            (from..nx - from).contains(&x) && (from..ny - from).contains(&y) && z < nz - from
+        };
+        let mask = |from: usize| (0..nx * ny * nz).map(|i| within(i, from)).collect::<Vec<_>>();
+        let n = nx * ny * nz;
+        let head = Head::new(grid, vec![0.0; n], None, mask(1)).unwrap();
+        assert_eq!(head.depth(), mask(3));
     }
 }

@@ -20,7 +20,7 @@ const WAITING_PER_FLYING: usize = 4;
 /// What a run ends with, on the grid of [`Head`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Segmentation {
-    /// Lesion probability of every voxel, x fastest; 0 outside the foreground. Weighed by brightness if
+    /// Lesion probability of every voxel, x fastest; 0 outside the foreground and [at its surface](Head::depth). Weighed by brightness if
     /// [`Settings::hyperintensity`] asked for it, and [`Segmentation::variance`] with it.
     pub probability: Vec<f32>,
     /// Weighted variance of the votes of every voxel, if [`Settings::variance`] asked for it; 0 outside the
@@ -185,14 +185,14 @@ impl<H: Deref<Target = Head>> Run<H> {
         if done < total {
             return Err(PipelineError::Unfinished { done, total });
         }
-        let foreground = self.head.foreground();
+        let depth = self.head.depth();
         let close = |fuser: Fuser| {
             let mut fused = fuser.finish();
             for values in [Some(&mut fused.probability), fused.variance.as_mut()]
                 .into_iter()
                 .flatten()
             {
-                for (value, &inside) in values.iter_mut().zip(foreground) {
+                for (value, &inside) in values.iter_mut().zip(&depth) {
                     if !inside {
                         *value = 0.0;
                     }

@@ -64,7 +64,12 @@ impl Runner {
                 found
             }
         };
+        let depth = prepared.head.depth();
         let mut volumes = found.volumes.into_iter().map(|mut volume| {
+            // A pass that was kept before the surface was left out has votes there.
+            for (value, _) in volume.iter_mut().zip(&depth).filter(|(_, deep)| !**deep) {
+                *value = 0.0;
+            }
             if settings.hyperintensity {
                 weigh(prepared.head.flair(), &mut volume, None);
             }
