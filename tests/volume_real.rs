@@ -9,6 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
+use equipoise::pipeline::Head;
 use equipoise::volume::conform::{conform, to_native};
 use equipoise::volume::intensity::{Foreground, ForegroundKind, normalise, percentiles, tissue};
 use equipoise::volume::nifti::{self, Limits, Scan};
@@ -204,4 +205,54 @@ fn brains_are_outlined_as_the_published_masks_have_them() {
     let mean = all.iter().sum::<f64>() / all.len() as f64;
     println!("mean of {}: {mean:.3}", all.len());
     assert!(mean > 0.94, "{mean}");
+}
+
+/// What `pipeline::Head::depth` leaves out costs next to no lesion: counted on masks and published brain masks alone.
+#[test]
+fn lesions_do_not_lie_at_the_surface_of_the_brain() {
+    let Some(data) = data() else { return };
+    let labelled = |name: &str| {
+        let folder = data.join("open_ms/labelled").join(name);
+        let file = |what: &str| folder.join(format!("{name}_{what}.nii.gz"));
+        let lesion = scan(&file("desc-consensus_mask")).volume;
+        let brain = Foreground::find(&scan(&file("FLAIR")).volume).mask;
+        (format!("{name}, consensus"), lesion, brain)
+    };
+    let isbi = |name: &str, rater: &str| {
+        let folder = data.join("isbi2015_eval_only").join(name);
+        let lesion = scan(&folder.join(format!("mask{rater}_t1space.nii.gz"))).volume;
+        let lesion = conform_mask(&lesion);
+        let brain = scan(&folder.join("brainmask_t1space.nii.gz")).volume;
+        let brain = resample(&brain, &lesion.grid, Interpolation::Nearest, 0.0).unwrap();
+        let brain = brain.data.iter().map(|v| *v > 0.0).collect();
+        (format!("{name}, rater {rater}"), lesion, brain)
+    };
+    let cases = [
+        labelled("sub-07"),
+        labelled("sub-19"),
+        isbi("training01", "1"),
+        isbi("training01", "2"),
+        isbi("training04", "1"),
+        isbi("training04", "2"),
+    ];
+    for (name, lesion, brain) in cases {
+        let n = brain.len();
+        let head = Head::new(lesion.grid.clone(), vec![0.0; n], None, brain).unwrap();
+        let depth = head.depth();
+        let inside = lesion.data.iter().zip(&depth).filter(|(l, _)| **l > 0.0);
+        let (all, lost) = inside.fold((0, 0), |(all, lost), (_, deep)| {
+            (all + 1, lost + i32::from(!deep))
+        });
+        println!("{name}: {lost} of {all} mm3 within 2 mm of the surface");
+        assert!(
+            all > 1000 && f64::from(lost) <= 0.0015 * f64::from(all),
+            "{name}: {lost} of {all}"
+        );
+    }
+}
+
+/// A mask on a grid of 1 mm.
+fn conform_mask(mask: &Volume) -> Volume {
+    let grid = conform(mask).unwrap().volume.grid;
+    resample(mask, &grid, Interpolation::Nearest, 0.0).unwrap()
 }

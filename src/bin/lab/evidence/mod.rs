@@ -61,7 +61,7 @@ struct Plan {
 struct Run {
     name: String,
     config: PathBuf,
-    /// The run whose weights it starts from.
+    /// The run, or the average, whose weights it starts from.
     from: Option<String>,
     hold_out: Option<u8>,
     /// Steps, if not the configuration's.
@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         train(args, &plan, &name)?;
     }
     for average in &plan.averages {
-        average::make(&average.name, &average.of, &args.runs)?;
+        train(args, &plan, &average.name)?;
     }
     let cohort = cohort::Args {
         cohort: beside(&plan.cohort),
@@ -179,8 +179,14 @@ impl Plan {
     }
 }
 
-/// Trains a run, and before it what it starts from, unless that was done.
+/// Trains a run, and before it what it starts from, unless that was done; or makes an average, and before it what it is of.
 fn train(args: &Args, plan: &Plan, name: &str) -> Outcome {
+    if let Some(average) = plan.averages.iter().find(|average| average.name == name) {
+        for run in &average.of {
+            train(args, plan, run)?;
+        }
+        return average::make(name, &average.of, &args.runs);
+    }
     let run = plan.find(name)?;
     let out = args.runs.join(name);
     if out.join("weights.safetensors").exists() && !out.join("checkpoint.bin").exists() {
@@ -229,6 +235,8 @@ mod tests {
             let config = read(&folder.join(&run.config)).unwrap();
             serde_json::from_slice::<equipoise::learn::trainer::TrainConfig>(&config).unwrap();
             if let Some(from) = &run.from {
+                let average = plan.averages.iter().find(|average| average.name == *from);
+                let from = average.map_or(from, |average| &average.of[0]);
                 let before = plan.runs[..index].iter().find(|r| r.name == *from);
                 let before = before.unwrap_or_else(|| panic!("{} starts from a later run", run.name));
                 // A fold never starts from a network that has seen its patient.
