@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 
 use equipoise::pipeline::Head;
 use equipoise::volume::conform::{conform, to_native};
-use equipoise::volume::intensity::{Foreground, ForegroundKind, normalise, percentiles, tissue};
+use equipoise::volume::intensity::{Foreground, ForegroundKind, Scene, normalise, percentiles, tissue};
+use equipoise::volume::motion::Motion;
 use equipoise::volume::nifti::{self, Limits, Scan};
 use equipoise::volume::resample::{Interpolation, resample};
 use equipoise::volume::{Orientation, Volume, VolumeError, check};
-use nalgebra::{Matrix3, Matrix4, Vector3};
+use nalgebra::{Matrix3, Matrix4, Point3, Vector3};
 
 fn data() -> Option<PathBuf> {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
@@ -255,4 +256,61 @@ fn lesions_do_not_lie_at_the_surface_of_the_brain() {
 fn conform_mask(mask: &Volume) -> Volume {
     let grid = conform(mask).unwrap().volume.grid;
     resample(mask, &grid, Interpolation::Nearest, 0.0).unwrap()
+}
+
+/// The study's own transforms say how patients moved between FLAIR and T1.
+#[test]
+fn a_t1_is_laid_on_the_flair_as_the_published_transforms_do() {
+    let Some(data) = data() else { return };
+    let mut compared = 0;
+    for flair in files(&data.join("open_ms/raw_longitudinal")) {
+        let session = flair.parent().unwrap();
+        let t1 = session.join("T1W.nii.gz");
+        if flair.file_name().unwrap() != "FLAIR.nii.gz" || !t1.exists() {
+            continue;
+        }
+        let transform = files_named(session, "_T1W_intrastudy_to_FLAIR.txt");
+        let published = itk(&transform);
+        let conformed = conform(&scan(&flair).volume).unwrap().volume;
+        let grid = conformed.grid.clone();
+        let scene = Scene::new(conformed);
+        let start = std::time::Instant::now();
+        let found = Motion::find(&scene.flair, &grid, &scene.foreground.mask, &scan(&t1).volume).unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        let [nx, ny, _] = grid.shape;
+        let inside = scene
+            .foreground
+            .mask
+            .iter()
+            .enumerate()
+            .filter(|(i, m)| **m && i % 101 == 0);
+        let [mut apart, mut far, mut n] = [0.0; 3];
+        for (i, _) in inside {
+            let p = Point3::from(grid.world([i % nx, i / nx % ny, i / nx / ny].map(|c| c as f64)));
+            apart += (published.transform_point(&p) - found.to_second.transform_point(&p)).norm();
+            far += (published.transform_point(&p) - p).norm();
+            n += 1.0;
+        }
+        println!(
+            "{}: published {:.2} mm, found {:.2} mm ({:.2} degrees, information {:.4} to {:.4}), apart {:.2} mm, {seconds:.1} s",
+            session.display(),
+            far / n,
+            found.mean_mm,
+            found.degrees,
+            found.information[0],
+            found.information[1],
+            apart / n
+        );
+        compared += 1;
+        assert!(apart / n < 1.5, "{}: {} mm apart", session.display(), apart / n);
+    }
+    assert_eq!(compared, 8);
+}
+
+/// The file of a folder whose name ends so.
+fn files_named(folder: &Path, end: &str) -> PathBuf {
+    let mut all = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    all.find(|p| p.to_string_lossy().ends_with(end)).unwrap()
 }

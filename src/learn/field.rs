@@ -3,6 +3,7 @@
 //! A field is a slice of `nx * ny * nz` values, x fastest, as in [`Volume`](crate::volume::Volume).
 
 use crate::volume::distance::squared_distance;
+pub use crate::volume::resample::sample;
 use rand::{Rng, RngExt};
 use rand_distr::StandardNormal;
 
@@ -158,34 +159,6 @@ pub fn texture(rng: &mut impl Rng, shape: Shape, sigma: f32) -> Vec<f32> {
     blur(&mut noise, shape, [sigma; 3]);
     noise.iter_mut().for_each(|v| *v *= gain);
     noise
-}
-
-/// Linear interpolation at a fractional voxel position; beyond the border `outside`.
-#[inline]
-#[must_use]
-pub fn sample(data: &[f32], shape: Shape, at: [f32; 3], outside: f32) -> f32 {
-    let mut base = [0_usize; 3];
-    let mut t = [0.0_f32; 3];
-    for a in 0..3 {
-        if !(at[a] >= 0.0 && at[a] <= (shape[a] - 1) as f32) {
-            return outside;
-        }
-        base[a] = (at[a] as usize).min(shape[a].saturating_sub(2));
-        t[a] = at[a] - base[a] as f32;
-    }
-    let step = [
-        usize::from(shape[0] > 1),
-        if shape[1] > 1 { shape[0] } else { 0 },
-        if shape[2] > 1 { shape[0] * shape[1] } else { 0 },
-    ];
-    let i = index(shape, base);
-    let along_x = |i: usize| data[i] + t[0] * (data[i + step[0]] - data[i]);
-    let along_y = |i: usize| {
-        let low = along_x(i);
-        low + t[1] * (along_x(i + step[1]) - low)
-    };
-    let low = along_y(i);
-    low + t[2] * (along_y(i + step[2]) - low)
 }
 
 /// The median of some values, which are reordered; `None` if there are none.

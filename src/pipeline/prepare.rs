@@ -1,10 +1,12 @@
 //! From opened scans to a head as the network sees it, and from its probability back to the scan's own grid.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::{Head, PipelineError};
 use crate::volume::conform::{conform, to_native};
 use crate::volume::intensity::Scene;
+use crate::volume::motion::Motion;
 use crate::volume::nifti::{Header, Scan};
 use crate::volume::resample::{Interpolation, coverage, resample};
 use crate::volume::{Grid, Volume, VolumeError};
@@ -24,6 +26,12 @@ const MOST_LABELS: usize = 16;
 
 /// Grids are the same if their corners lie within this distance in mm of each other.
 const SAME_GRID_MM: f64 = 0.01;
+
+/// A T1 that lies nearer than this to where the FLAIR shows the head, on average in mm, stays where its file says: the search is no better.
+const LEAST_MOVED_MM: f64 = 0.5;
+
+/// People move less than this in mm between two scans of a visit.
+const MOST_MOVED_MM: f64 = 20.0;
 
 /// Voxel edges from this length in mm on call for a note.
 const THICK_MM: f64 = 3.0;
@@ -141,8 +149,7 @@ pub fn fits(flair: &Grid, t1: &Grid) -> Result<Option<String>, PrepareError> {
         });
     }
     Ok((!same_grid(flair, t1)).then(|| {
-        "The T1 lies on another grid than the FLAIR and is resampled onto it by the affines in the files. It is not \
-         registered: check that the two line up."
+        "The T1 lies on another grid than the FLAIR and is resampled onto it by the affines in the files."
             .to_owned()
     }))
 }
@@ -150,7 +157,7 @@ pub fn fits(flair: &Grid, t1: &Grid) -> Result<Option<String>, PrepareError> {
 /// Brings a case to the network's grid and intensities.
 ///
 /// The FLAIR is conformed to RAS 1 mm ([`conform`]), its foreground found, its drift evened out and its intensities
-/// normalised ([`Scene`]). The T1 goes to the conformed FLAIR's grid in a single interpolation and is normalised over the
+/// normalised ([`Scene`]). A T1 on a grid of its own is laid on the FLAIR where the patient moved between the two ([`Motion`]). It goes to the conformed FLAIR's grid in a single interpolation and is normalised over the
 /// part of that foreground where it has voxels; elsewhere it is 0, the tissue's median, which is also how the network is told
 /// that there is no T1.
 ///
@@ -194,8 +201,9 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
         Some(t1) => {
             check(&t1.volume)?;
             notes.extend(fits(&flair.volume.grid, &t1.volume.grid)?);
-            notes.extend(covers_head(&grid, &scene.foreground.mask, &t1.volume.grid)?);
-            Some(second_channel(&t1.volume, &grid, &scene)?)
+            let t1 = laid_on(&t1.volume, &flair.volume.grid, &grid, &scene, &mut notes);
+            notes.extend(covers_head(&grid, &scene.foreground.mask, &t1.grid)?);
+            Some(second_channel(&t1, &grid, &scene)?)
         }
     };
     Ok(Prepared {
@@ -203,6 +211,53 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
         native: flair.header.clone(),
         notes,
     })
+}
+
+/// The T1 where the head was in the FLAIR, if the patient moved between the two. One on the FLAIR's own grid was brought there by whoever registered
+/// the two, and stays. `notes` say what was done.
+fn laid_on<'a>(
+    t1: &'a Volume,
+    flair: &Grid,
+    grid: &Grid,
+    scene: &Scene,
+    notes: &mut Vec<String>,
+) -> Cow<'a, Volume> {
+    if same_grid(flair, &t1.grid) {
+        return Cow::Borrowed(t1);
+    }
+    let Some(motion) = Motion::find(&scene.flair, grid, &scene.foreground.mask, t1) else {
+        notes.push("Whether T1 and FLAIR line up could not be told; check that they do.".to_owned());
+        return Cow::Borrowed(t1);
+    };
+    let moved = format!(
+        "{:.1} mm on average, {:.1} degrees",
+        motion.mean_mm, motion.degrees
+    );
+    let laid = motion.laid(&t1.grid).filter(|_| motion.mean_mm <= MOST_MOVED_MM);
+    match laid {
+        None => {
+            notes.push(format!(
+                "The T1 does not line up with the FLAIR, and what would make it ({moved}) is more than people move: it stays where its file says. \
+                 Check that both scans are of one visit, or go on without the T1."
+            ));
+            Cow::Borrowed(t1)
+        }
+        Some(_) if motion.mean_mm < LEAST_MOVED_MM => {
+            notes.push(format!(
+                "T1 and FLAIR line up to within {LEAST_MOVED_MM} mm by what the two show."
+            ));
+            Cow::Borrowed(t1)
+        }
+        Some(grid) => {
+            notes.push(format!(
+                "The patient had moved between FLAIR and T1 ({moved}); the T1 was laid on the FLAIR for the network."
+            ));
+            Cow::Owned(Volume {
+                grid,
+                data: t1.data.clone(),
+            })
+        }
+    }
 }
 
 /// The T1 on the head's grid, normalised where it has voxels and 0 elsewhere.

@@ -7,6 +7,7 @@ pub mod distance;
 mod error;
 mod grid;
 pub mod intensity;
+pub mod motion;
 pub mod nifti;
 mod orientation;
 pub mod pose;

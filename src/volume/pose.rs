@@ -76,7 +76,7 @@ impl Pose {
         (origin, Matrix3::from_columns(&columns))
     }
 
-    /// Coordinate search: tries a step up and down in one parameter after the other and keeps what raises the score.
+    /// Coordinate search: tries a step up and down in one parameter after the other and keeps what raises the score. Parameters whose step is 0 stay.
     pub fn climb(&mut self, steps: Steps, score: impl Fn(&Self) -> f64) {
         let mut best = score(self);
         for _ in 0..ROUNDS {
@@ -85,6 +85,7 @@ impl Pose {
                 .into_iter()
                 .flat_map(|step| [step; 3])
                 .enumerate()
+                .filter(|(_, step)| *step > 0.0)
             {
                 for signed in [step, -step] {
                     let mut trial = *self;

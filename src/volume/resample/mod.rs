@@ -14,6 +14,34 @@ use super::{Grid, Volume, VolumeError};
 use axes::AxisAligned;
 pub(super) use oblique::gaussian;
 
+/// Linear interpolation of values, x fastest, at a fractional voxel position; beyond the outer voxels' centres `outside`.
+#[inline]
+#[must_use]
+pub fn sample(data: &[f32], shape: [usize; 3], at: [f32; 3], outside: f32) -> f32 {
+    let mut base = [0_usize; 3];
+    let mut t = [0.0_f32; 3];
+    for a in 0..3 {
+        if !(at[a] >= 0.0 && at[a] <= (shape[a] - 1) as f32) {
+            return outside;
+        }
+        base[a] = (at[a] as usize).min(shape[a].saturating_sub(2));
+        t[a] = at[a] - base[a] as f32;
+    }
+    let step = [
+        usize::from(shape[0] > 1),
+        if shape[1] > 1 { shape[0] } else { 0 },
+        if shape[2] > 1 { shape[0] * shape[1] } else { 0 },
+    ];
+    let i = base[0] + shape[0] * (base[1] + shape[1] * base[2]);
+    let along_x = |i: usize| data[i] + t[0] * (data[i + step[0]] - data[i]);
+    let along_y = |i: usize| {
+        let low = along_x(i);
+        low + t[1] * (along_x(i + step[1]) - low)
+    };
+    let low = along_y(i);
+    low + t[2] * (along_y(i + step[2]) - low)
+}
+
 /// How a value between voxels is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interpolation {

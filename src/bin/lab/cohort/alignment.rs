@@ -6,11 +6,10 @@
 
 use super::score::Scored;
 use super::word;
-use equipoise::learn::field::sample;
 use equipoise::metrics::Confusion;
 use equipoise::volume::distance::squared_distance;
 use equipoise::volume::pose::{Pose, Steps};
-use equipoise::volume::resample::{Interpolation, resample};
+use equipoise::volume::resample::{Interpolation, resample, sample};
 use equipoise::volume::{Grid, Volume};
 use nalgebra::{Matrix3, Matrix4, Rotation3, Vector3};
 use serde::Serialize;
