@@ -155,6 +155,35 @@ fn odd_grids() -> Vec<(&'static str, Grid)> {
 }
 
 #[test]
+fn a_t1_from_which_the_patient_had_moved_serves_as_well() {
+    let flair = read(&file(&odd_grids()[0].1, false));
+    let t1_grid = grid([P, S, L], [1.3, 0.9, 0.9], [3.0, -17.0], [60.0, 60.0, 60.0]);
+    let mut t1 = read(&file(&t1_grid, true));
+    // The file says that all of it lies elsewhere: the vessel, which only the T1 tells from a lesion, has left its place.
+    t1.volume.grid.affine = Matrix4::new_translation(&Vector3::new(1.5, -1.0, 2.0)) * t1_grid.affine;
+    let prepared = prepare(&flair, Some(&t1)).unwrap();
+    let told = prepared
+        .notes
+        .iter()
+        .any(|n| n.contains("had moved between FLAIR and T1 (2."));
+    assert!(told, "{:?}", prepared.notes);
+    let (mask, _) = run(&prepared);
+    let [large, small] = &mask.lesions[..] else {
+        panic!("{:?}", mask.lesions)
+    };
+    assert!(distance(large.centre_mm, LARGE) < 0.5 && distance(small.centre_mm, SMALL) < 0.5);
+
+    // What is less than the search can tell stays as the file says.
+    t1.volume.grid.affine = Matrix4::new_translation(&Vector3::new(0.3, -0.2, 0.1)) * t1_grid.affine;
+    let stays = prepare(&flair, Some(&t1)).unwrap();
+    assert!(
+        stays.notes.iter().any(|n| n.contains("line up to within")),
+        "{:?}",
+        stays.notes
+    );
+}
+
+#[test]
 fn lesions_come_out_where_they_are_on_the_scans_own_grid() {
     let t1_grid = grid([P, S, L], [1.3, 0.9, 0.9], [3.0, -17.0], [60.0, 60.0, 60.0]);
     let t1 = read(&file(&t1_grid, true));

@@ -1,6 +1,5 @@
 //! From opened scans to a head as the network sees it, and from its probability back to the scan's own grid.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::{Head, PipelineError};
@@ -201,9 +200,9 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
         Some(t1) => {
             check(&t1.volume)?;
             notes.extend(fits(&flair.volume.grid, &t1.volume.grid)?);
-            let t1 = laid_on(&t1.volume, &flair.volume.grid, &grid, &scene, &mut notes);
-            notes.extend(covers_head(&grid, &scene.foreground.mask, &t1.grid)?);
-            Some(second_channel(&t1, &grid, &scene)?)
+            let place = place_in(&t1.volume, &flair.volume.grid, &grid, &scene, &mut notes);
+            notes.extend(covers_head(&place, &scene.foreground.mask, &t1.volume.grid)?);
+            Some(second_channel(&t1.volume, &place, &scene)?)
         }
     };
     Ok(Prepared {
@@ -213,54 +212,40 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
     })
 }
 
-/// The T1 where the head was in the FLAIR, if the patient moved between the two. One on the FLAIR's own grid was brought there by whoever registered
-/// the two, and stays. `notes` say what was done.
-fn laid_on<'a>(
-    t1: &'a Volume,
-    flair: &Grid,
-    grid: &Grid,
-    scene: &Scene,
-    notes: &mut Vec<String>,
-) -> Cow<'a, Volume> {
+/// Where the head's `grid` lies in the world of a T1: moved if the patient moved between FLAIR and T1. A T1 on the FLAIR's own grid was brought
+/// there by whoever registered the two, and stays. `notes` say what was done.
+fn place_in(t1: &Volume, flair: &Grid, grid: &Grid, scene: &Scene, notes: &mut Vec<String>) -> Grid {
     if same_grid(flair, &t1.grid) {
-        return Cow::Borrowed(t1);
+        return grid.clone();
     }
     let Some(motion) = Motion::find(&scene.flair, grid, &scene.foreground.mask, t1) else {
         notes.push("Whether T1 and FLAIR line up could not be told; check that they do.".to_owned());
-        return Cow::Borrowed(t1);
+        return grid.clone();
     };
-    let moved = format!(
+    let by = format!(
         "{:.1} mm on average, {:.1} degrees",
         motion.mean_mm, motion.degrees
     );
-    let laid = motion.laid(&t1.grid).filter(|_| motion.mean_mm <= MOST_MOVED_MM);
-    match laid {
-        None => {
-            notes.push(format!(
-                "The T1 does not line up with the FLAIR, and what would make it ({moved}) is more than people move: it stays where its file says. \
-                 Check that both scans are of one visit, or go on without the T1."
-            ));
-            Cow::Borrowed(t1)
-        }
-        Some(_) if motion.mean_mm < LEAST_MOVED_MM => {
-            notes.push(format!(
-                "T1 and FLAIR line up to within {LEAST_MOVED_MM} mm by what the two show."
-            ));
-            Cow::Borrowed(t1)
-        }
-        Some(grid) => {
-            notes.push(format!(
-                "The patient had moved between FLAIR and T1 ({moved}); the T1 was laid on the FLAIR for the network."
-            ));
-            Cow::Owned(Volume {
-                grid,
-                data: t1.data.clone(),
-            })
-        }
+    if motion.mean_mm > MOST_MOVED_MM {
+        notes.push(format!(
+            "The T1 does not line up with the FLAIR, and what would make it ({by}) is more than people move: it stays \
+             where its file says. Check that both scans are of one visit, or go on without the T1."
+        ));
+        grid.clone()
+    } else if motion.mean_mm < LEAST_MOVED_MM {
+        notes.push(format!(
+            "T1 and FLAIR line up to within {LEAST_MOVED_MM} mm by what the two show."
+        ));
+        grid.clone()
+    } else {
+        notes.push(format!(
+            "The patient had moved between FLAIR and T1 ({by}); the T1 was laid on the FLAIR for the network."
+        ));
+        motion.moved(grid)
     }
 }
 
-/// The T1 on the head's grid, normalised where it has voxels and 0 elsewhere.
+/// The T1 on the head's grid, which lies so in the T1's world, normalised where it has voxels and 0 elsewhere.
 fn second_channel(t1: &Volume, grid: &Grid, scene: &Scene) -> Result<Vec<f32>, VolumeError> {
     // A scan that was read holds no NaN, so NaN marks what lies outside it.
     let mut resampled = resample(t1, grid, Interpolation::Linear, f32::NAN)?;

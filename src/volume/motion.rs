@@ -115,13 +115,13 @@ impl Motion {
         })
     }
 
-    /// The second scan's grid in the world of the first.
+    /// A grid of the first scan's world where the patient lay in the second: what the second scan has there belongs on it.
     #[must_use]
-    pub fn laid(&self, second: &Grid) -> Option<Grid> {
-        Some(Grid {
-            shape: second.shape,
-            affine: self.to_second.try_inverse()? * second.affine,
-        })
+    pub fn moved(&self, grid: &Grid) -> Grid {
+        Grid {
+            shape: grid.shape,
+            affine: self.to_second * grid.affine,
+        }
     }
 }
 
@@ -262,11 +262,10 @@ mod tests {
                 found.mean_mm
             };
             assert!((found.mean_mm - expected).abs() < 0.3, "{found:?}");
-            // Laid on the first scan, the second one's grid has a place where the first has it.
-            let laid = found.laid(&two).unwrap().affine;
-            let voxel = two.affine.try_inverse().unwrap() * moved;
-            let p = Point3::new(20.0, 24.0, 22.0);
-            assert!((laid.transform_point(&voxel.transform_point(&p)) - p).norm() < 0.5);
+            // What the second scan has on the moved grid is the first scan's patient.
+            let voxel = Point3::new(20.0, 24.0, 22.0);
+            let there = found.moved(&one).affine.transform_point(&voxel);
+            assert!((there - moved.transform_point(&voxel)).norm() < 0.5);
         }
     }
 
