@@ -277,6 +277,7 @@ fn a_t1_is_laid_on_the_flair_as_the_published_transforms_do() {
         let start = std::time::Instant::now();
         let found = Motion::find(&scene.flair, &grid, &scene.foreground.mask, &scan(&t1).volume).unwrap();
         let seconds = start.elapsed().as_secs_f64();
+        let to_second = found.to_second.affine();
         let [nx, ny, _] = grid.shape;
         let inside = scene
             .foreground
@@ -287,7 +288,7 @@ fn a_t1_is_laid_on_the_flair_as_the_published_transforms_do() {
         let [mut apart, mut far, mut n] = [0.0; 3];
         for (i, _) in inside {
             let p = Point3::from(grid.world([i % nx, i / nx % ny, i / nx / ny].map(|c| c as f64)));
-            apart += (published.transform_point(&p) - found.to_second.transform_point(&p)).norm();
+            apart += (published.transform_point(&p) - to_second.transform_point(&p)).norm();
             far += (published.transform_point(&p) - p).norm();
             n += 1.0;
         }
@@ -296,7 +297,7 @@ fn a_t1_is_laid_on_the_flair_as_the_published_transforms_do() {
             session.display(),
             far / n,
             found.mean_mm,
-            found.degrees,
+            found.to_second.degrees(),
             found.information[0],
             found.information[1],
             apart / n

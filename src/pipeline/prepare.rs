@@ -224,7 +224,8 @@ fn place_in(t1: &Volume, flair: &Grid, grid: &Grid, scene: &Scene, notes: &mut V
     };
     let by = format!(
         "{:.1} mm on average, {:.1} degrees",
-        motion.mean_mm, motion.degrees
+        motion.mean_mm,
+        motion.to_second.degrees()
     );
     if motion.mean_mm > MOST_MOVED_MM {
         notes.push(format!(
@@ -241,7 +242,7 @@ fn place_in(t1: &Volume, flair: &Grid, grid: &Grid, scene: &Scene, notes: &mut V
         notes.push(format!(
             "The patient had moved between FLAIR and T1 ({by}); the T1 was laid on the FLAIR for the network."
         ));
-        motion.moved(grid)
+        motion.to_second.moved(grid)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::pose::{Pose, Steps};
 use super::resample::sample;
 use super::{Grid, Volume};
-use nalgebra::{Matrix3, Matrix4, Rotation3, Vector3};
+use nalgebra::{Matrix3, Vector3};
 
 /// About so many points are compared.
 const POINTS: usize = 40_000;
@@ -31,12 +31,11 @@ const MOST_LOST: f64 = 0.05;
 /// Where a second scan lies on the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Motion {
-    /// From the world of the first scan to that of the second, in mm.
-    pub to_second: Matrix4<f64>,
+    /// From the world of the first scan to that of the second, in mm. What the second scan has on a [moved](Pose::moved) grid of the first
+    /// belongs on that grid.
+    pub to_second: Pose,
     /// How far the points of the first scan's mask move, on average in mm.
     pub mean_mm: f64,
-    /// By how much they turn, in degrees.
-    pub degrees: f64,
     /// Normalised mutual information (1: nothing in common, 2: one tells the other) as the headers say, and moved.
     pub information: [f64; 2],
 }
@@ -77,7 +76,7 @@ impl Motion {
             })
             .collect();
         let centre = points.iter().fold(Vector3::zeros(), |sum, p| sum + p.at) / points.len() as f64;
-        let mut pose = Pose::new([centre.into(); 2], [[1.0; 3]; 2]);
+        let mut pose = Pose::still(centre);
         let still = pose.linear();
         let seen: Vec<f32> = points.iter().filter_map(|p| value(&still, &p.at)).collect();
         let others = Bins::of(&seen)?;
@@ -104,24 +103,11 @@ impl Motion {
             .iter()
             .map(|p| (origin + matrix * p.at - p.at).norm())
             .sum();
-        let mut to_second = Matrix4::identity();
-        to_second.fixed_view_mut::<3, 3>(0, 0).copy_from(&matrix);
-        to_second.fixed_view_mut::<3, 1>(0, 3).copy_from(&origin);
         Some(Self {
-            to_second,
+            to_second: pose,
             mean_mm: moved / points.len() as f64,
-            degrees: Rotation3::from_matrix_unchecked(matrix).angle().to_degrees(),
             information: [before, score(&pose)],
         })
-    }
-
-    /// A grid of the first scan's world where the patient lay in the second: what the second scan has there belongs on it.
-    #[must_use]
-    pub fn moved(&self, grid: &Grid) -> Grid {
-        Grid {
-            shape: grid.shape,
-            affine: self.to_second * grid.affine,
-        }
     }
 }
 
@@ -130,13 +116,17 @@ impl Motion {
 fn places(grid: &Grid, mask: &[bool]) -> Vec<[f64; 3]> {
     let all = mask.iter().filter(|m| **m).count();
     let [nx, ny, _] = grid.shape;
-    let hash = |i: usize| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    // 64 bits, or the page would pick other places than a native program.
+    let hash = |i: u64| (i + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let share = u64::MAX / (all.max(1) as u64) * (POINTS.min(all) as u64);
-    let picked = mask.iter().enumerate().filter(|(i, m)| **m && hash(*i) <= share);
+    let picked = mask
+        .iter()
+        .enumerate()
+        .filter(|(i, m)| **m && hash(*i as u64) <= share);
     picked
         .map(|(i, _)| {
             let voxel = [i % nx, i / nx % ny, i / nx / ny];
-            let jitter = hash(hash(i) as usize);
+            let jitter = hash(hash(i as u64));
             [0, 1, 2].map(|a| {
                 voxel[a] as f64 + ((jitter >> (20 * a)) & 0xF_FFFF) as f64 / f64::from(1 << 20) - 0.5
             })
@@ -191,7 +181,7 @@ fn information(joint: &[u32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nalgebra::Point3;
+    use nalgebra::{Matrix4, Point3, Rotation3};
 
     /// What a place in mm is made of, about -2 to 2; nothing outside an ellipsoid.
     fn tissue(p: &Point3<f64>) -> Option<f64> {
@@ -253,7 +243,7 @@ mod tests {
             let found = Motion::find(&first.data, &one, &mask, &second).unwrap();
             let corners = [[8.0, 26.0, 22.0], [26.0, 44.0, 22.0], [26.0, 26.0, 36.0]].map(Point3::from);
             for p in corners {
-                let error = (found.to_second.transform_point(&p) - moved.transform_point(&p)).norm();
+                let error = (found.to_second.affine().transform_point(&p) - moved.transform_point(&p)).norm();
                 assert!(error < 0.5, "{shift:?}, {turn}: {error} mm at {p}: {found:?}");
             }
             let expected = if turn == 0.0 {
@@ -264,7 +254,7 @@ mod tests {
             assert!((found.mean_mm - expected).abs() < 0.3, "{found:?}");
             // What the second scan has on the moved grid is the first scan's patient.
             let voxel = Point3::new(20.0, 24.0, 22.0);
-            let there = found.moved(&one).affine.transform_point(&voxel);
+            let there = found.to_second.moved(&one).affine.transform_point(&voxel);
             assert!((there - moved.transform_point(&voxel)).norm() < 0.5);
         }
     }

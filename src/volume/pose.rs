@@ -1,6 +1,7 @@
 //! Nine parameters that lay one brain over another: rotation, scale along the reference's axes, shift.
 
-use nalgebra::{Matrix3, Rotation3, Vector3};
+use super::Grid;
+use nalgebra::{Matrix3, Matrix4, Rotation3, Vector3};
 
 /// From a voxel of a reference to a (fractional) voxel of what is laid over it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +58,12 @@ impl Pose {
         }
     }
 
+    /// A body that lies still in a world in mm, to be turned about a point of it and shifted.
+    #[must_use]
+    pub fn still(centre: Vector3<f64>) -> Self {
+        Self::new([centre.into(); 2], [[1.0; 3]; 2])
+    }
+
     /// Where a reference voxel lies in the moving grid, in voxels.
     #[must_use]
     pub fn map(&self, voxel: [f64; 3]) -> [f64; 3] {
@@ -74,6 +81,31 @@ impl Pose {
         let columns = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
             .map(|unit| Vector3::from(self.map(unit)) - origin);
         (origin, Matrix3::from_columns(&columns))
+    }
+
+    /// The same map in homogeneous coordinates.
+    #[must_use]
+    pub fn affine(&self) -> Matrix4<f64> {
+        let (origin, matrix) = self.linear();
+        let mut affine = matrix.to_homogeneous();
+        affine.fixed_view_mut::<3, 1>(0, 3).copy_from(&origin);
+        affine
+    }
+
+    /// By how much it turns, in degrees.
+    #[must_use]
+    pub fn degrees(&self) -> f64 {
+        let [a, b, c, ..] = self.parameters;
+        Rotation3::from_euler_angles(a, b, c).angle().to_degrees()
+    }
+
+    /// A grid of the reference's world, moved.
+    #[must_use]
+    pub fn moved(&self, grid: &Grid) -> Grid {
+        Grid {
+            shape: grid.shape,
+            affine: self.affine() * grid.affine,
+        }
     }
 
     /// Coordinate search: tries a step up and down in one parameter after the other and keeps what raises the score. Parameters whose step is 0 stay.

@@ -5,13 +5,14 @@
 //! other): a network that is scored has no say, nor has the mask that it is scored on.
 
 use super::score::Scored;
+use super::threshold::DscAt;
 use super::word;
 use equipoise::metrics::Confusion;
 use equipoise::volume::distance::squared_distance;
 use equipoise::volume::pose::{Pose, Steps};
 use equipoise::volume::resample::{Interpolation, resample, sample};
 use equipoise::volume::{Grid, Volume};
-use nalgebra::{Matrix3, Matrix4, Rotation3, Vector3};
+use nalgebra::Vector3;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -39,12 +40,8 @@ pub(crate) struct Alignment {
     /// The mean FLAIR under that mask, as a multiple of that beside it: as the headers say, and moved.
     pub(super) contrast: [f64; 2],
     /// Of a probability with the other mask moved.
-    #[serde(rename = "DSC")]
-    pub(super) dsc: Option<f64>,
-    #[serde(rename = "PPV")]
-    pub(super) ppv: Option<f64>,
-    #[serde(rename = "TPR")]
-    pub(super) tpr: Option<f64>,
+    #[serde(flatten)]
+    pub(super) moved: DscAt,
 }
 
 /// How all of a mask's grid moves, in mm.
@@ -92,7 +89,7 @@ impl Move {
             };
             mean(&inside) / mean(&beside)
         };
-        let mut pose = Pose::new([centre.into(); 2], [[1.0; 3]; 2]);
+        let mut pose = Pose::still(centre);
         let still = contrast(&pose);
         // A mask without voxels has no centre, and no contrast.
         if !still.is_finite() {
@@ -108,22 +105,6 @@ impl Move {
         })
     }
 
-    fn linear(&self) -> (Vector3<f64>, Matrix3<f64>) {
-        self.pose.linear()
-    }
-
-    /// A grid, moved.
-    fn moved(&self, grid: &Grid) -> Grid {
-        let (origin, matrix) = self.linear();
-        let mut all = Matrix4::identity();
-        all.fixed_view_mut::<3, 3>(0, 0).copy_from(&matrix);
-        all.fixed_view_mut::<3, 1>(0, 3).copy_from(&origin);
-        Grid {
-            shape: grid.shape,
-            affine: all * grid.affine,
-        }
-    }
-
     /// A probability, marked from `threshold` on, beside a moved mask. `rater` is whose mask told the move.
     pub(super) fn score(
         &self,
@@ -133,18 +114,16 @@ impl Move {
         probability: &Volume,
         threshold: f32,
     ) -> Result<Alignment, Problem> {
-        let placed = resample(probability, &self.moved(grid), Interpolation::Linear, 0.0)?.data;
+        let placed = resample(probability, &self.pose.moved(grid), Interpolation::Linear, 0.0)?.data;
         let marked: Vec<bool> = placed.iter().map(|p| *p > 0.0 && *p >= threshold).collect();
         let confusion = Confusion::new(lesion, &marked)?;
-        let (origin, matrix) = self.linear();
+        let (origin, matrix) = self.pose.linear();
         Ok(Alignment {
             rater: rater.to_owned(),
             shift_mm: (origin + matrix * self.centre - self.centre).norm(),
-            turn_degrees: Rotation3::from_matrix_unchecked(matrix).angle().to_degrees(),
+            turn_degrees: self.pose.degrees(),
             contrast: self.contrast,
-            dsc: confusion.dice(),
-            ppv: confusion.ppv(),
-            tpr: confusion.tpr(),
+            moved: DscAt::new(threshold, &confusion),
         })
     }
 }
@@ -177,9 +156,9 @@ pub(super) fn table(scored: &[&Scored<'_>]) -> Result<String, std::fmt::Error> {
             a.turn_degrees,
             a.contrast[0],
             a.contrast[1],
-            word(a.dsc),
-            word(a.ppv),
-            word(a.tpr),
+            word(a.moved.dsc),
+            word(a.moved.ppv),
+            word(a.moved.tpr),
         )?;
     }
     writeln!(out)?;
@@ -189,7 +168,7 @@ pub(super) fn table(scored: &[&Scored<'_>]) -> Result<String, std::fmt::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nalgebra::Rotation3;
+    use nalgebra::{Matrix4, Rotation3};
 
     fn at(i: usize, [nx, ny, _]: [usize; 3]) -> [f64; 3] {
         [i % nx, i / nx % ny, i / nx / ny].map(|c| c as f64)
@@ -239,7 +218,7 @@ mod tests {
         for (shift, turn) in [([0.0; 3], 0.0), ([0.5, 1.0, -2.0], 0.0), ([-1.0, 0.0, 1.5], 0.03)] {
             let (flair, grid, mask, off) = case(shift, turn);
             let found = Move::find(&flair, &grid, &mask).unwrap();
-            let back = found.moved(&grid).affine;
+            let back = found.pose.moved(&grid).affine;
             // Where a corner of the boxes goes: the error of a shift and of a turn.
             for corner in [[7.0, 14.0, 14.0], [34.0, 34.0, 35.0]] {
                 let p = nalgebra::Point3::from(corner);
@@ -251,7 +230,7 @@ mod tests {
                 data: flair.data.iter().map(|v| (v - 1.0) * 1.8).collect(),
             };
             let scored = found.score("2", &grid, &mask, &probability, 0.5).unwrap();
-            assert!(scored.dsc.unwrap() > 0.93, "{shift:?}, {turn}: {scored:?}");
+            assert!(scored.moved.dsc.unwrap() > 0.93, "{shift:?}, {turn}: {scored:?}");
             assert!(scored.contrast[1] >= scored.contrast[0]);
         }
     }

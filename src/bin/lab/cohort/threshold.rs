@@ -3,7 +3,7 @@
 use super::score::Scored;
 use super::scores::patients;
 use super::word;
-use equipoise::metrics::{MetricsError, confusions_at};
+use equipoise::metrics::{Confusion, MetricsError, confusions_at};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -22,6 +22,18 @@ pub(super) struct DscAt {
     pub(super) f2: Option<f64>,
 }
 
+impl DscAt {
+    pub(super) fn new(threshold: f32, confusion: &Confusion) -> Self {
+        Self {
+            threshold,
+            dsc: confusion.dice(),
+            ppv: confusion.ppv(),
+            tpr: confusion.tpr(),
+            f2: confusion.f_beta(2.0),
+        }
+    }
+}
+
 /// The thresholds to choose from, ascending.
 pub(super) fn grid() -> Vec<f32> {
     (1..=19_u8)
@@ -36,13 +48,7 @@ pub(super) fn dsc_at(reference: &[bool], probability: &[f32]) -> Result<Vec<DscA
     let found = confusions_at(reference, probability, &thresholds)?;
     let pairs = thresholds.into_iter().zip(found);
     Ok(pairs
-        .map(|(threshold, confusion)| DscAt {
-            threshold,
-            dsc: confusion.dice(),
-            ppv: confusion.ppv(),
-            tpr: confusion.tpr(),
-            f2: confusion.f_beta(2.0),
-        })
+        .map(|(threshold, confusion)| DscAt::new(threshold, &confusion))
         .collect())
 }
 
