@@ -65,6 +65,7 @@ fn case(number: u64) -> Arc<Case> {
             prepared: Prepared {
                 head,
                 native: Header::from_grid(&grid).unwrap(),
+                t1_laid: None,
                 notes: Vec::new(),
             },
             reference: Reference {

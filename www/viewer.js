@@ -111,8 +111,9 @@ export class Viewer {
     return this.#then(() => {});
   }
 
-  // Shows a scan and answers [low, high], the window chosen for it.
-  showScan(file) {
+  // Shows a scan and answers [low, high], the window chosen for it. Where it lies is what its file says, or `laid`: 16 numbers, row
+  // by row, from its voxels to mm.
+  showScan(file, laid) {
     return this.#then(async () => {
       await this.#view.loadVolumes([{ url: await named(file), colormap: "Gray" }]);
       const scan = this.#view.volumes[0];
@@ -122,6 +123,7 @@ export class Viewer {
       const calMin = scan.calMin < 0 && -scan.calMin < scan.calMax / 2 ? 0 : scan.calMin;
       const white = whiteInTheMiddle(scan);
       await this.#view.setVolume(0, { calMin, calMax: white > calMin ? Math.min(scan.calMax, white) : scan.calMax });
+      if (laid) await this.#view.setVolumeAffine(0, [0, 4, 8, 12].map((row) => [...laid.slice(row, row + 4)]));
       if (!this.#probability) this.#moved = false;
       await this.#placeOverlay();
       const shown = this.#view.volumes[0];

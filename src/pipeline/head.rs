@@ -15,6 +15,7 @@ pub struct Head {
     flair: Vec<f32>,
     t1: Option<Vec<f32>>,
     foreground: Vec<bool>,
+    outlined: bool,
 }
 
 impl Head {
@@ -54,7 +55,16 @@ impl Head {
             flair,
             t1,
             foreground,
+            outlined: false,
         })
+    }
+
+    /// Says that the foreground is an outline drawn in a scan with its skull: the field of view ends somewhere in the head, mostly in the
+    /// neck, and so does the brain for [`Head::depth`].
+    #[must_use]
+    pub fn outlined(mut self) -> Self {
+        self.outlined = true;
+        self
     }
 
     /// Shape and place of the voxels.
@@ -82,10 +92,23 @@ impl Head {
     }
 
     /// The foreground without what lies within 2 mm of its surface: pia, dura and partial volume are bright there, and lesions are not
-    /// (`docs/accuracy.md` counts them). The end of the field of view is no surface.
+    /// (`docs/accuracy.md` counts them). The end of the field of view is a surface where the brain was [outlined](Head::outlined), and
+    /// none in an image that shows nothing but brain, which may have been cropped anywhere.
     #[must_use]
     pub fn depth(&self) -> Vec<bool> {
-        erode(&self.foreground, self.grid.shape, SURFACE_MM)
+        let shape = self.grid.shape;
+        let mut deep = erode(&self.foreground, shape, SURFACE_MM);
+        if self.outlined {
+            let border = SURFACE_MM as usize;
+            let [nx, ny, nz] = shape.map(|n| border..n.saturating_sub(border));
+            for (i, deep) in deep.iter_mut().enumerate() {
+                let rest = i / shape[0];
+                *deep &= nx.contains(&(i % shape[0]))
+                    && ny.contains(&(rest % shape[1]))
+                    && nz.contains(&(rest / shape[1]));
+            }
+        }
+        deep
     }
 
     /// The patch of `side^3` voxels that starts at `origin`: FLAIR, then T1 or zeros ([`extract`]).
@@ -102,6 +125,13 @@ impl Head {
                 Ok(patch)
             }
         }
+    }
+}
+
+/// Sets values to 0 where `deep` ([`Head::depth`]) is false.
+pub fn keep_deep(values: &mut [f32], deep: &[bool]) {
+    for (value, _) in values.iter_mut().zip(deep).filter(|(_, deep)| !**deep) {
+        *value = 0.0;
     }
 }
 
@@ -151,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_deep_is_two_voxels_below_the_surface_and_may_reach_the_end_of_the_scan() {
+    fn what_lies_deep_is_two_voxels_below_the_surface_and_reaches_the_end_of_a_scan_without_skull() {
         let grid = Grid {
             shape: [10, 12, 9],
             ..grid()
@@ -166,5 +196,8 @@ mod tests {
         let n = nx * ny * nz;
         let head = Head::new(grid, vec![0.0; n], None, mask(1)).unwrap();
         assert_eq!(head.depth(), mask(3));
+        let without_the_lowest = |(i, deep)| deep && i / nx / ny >= 2;
+        let expected: Vec<bool> = mask(3).into_iter().enumerate().map(without_the_lowest).collect();
+        assert_eq!(head.outlined().depth(), expected);
     }
 }

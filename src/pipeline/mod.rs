@@ -31,7 +31,7 @@ pub use bundle::Bundle;
 pub use compare::{CompareError, Comparer, Comparison, Reference, Verdict};
 pub use error::PipelineError;
 pub use finished::{FileError, Finished, Inputs, Record};
-pub use head::Head;
+pub use head::{Head, keep_deep};
 pub use mask::{Cut, Lesion, Mask};
 pub use predictor::{PredictError, Predictor, check_probabilities};
 pub use prepare::{PrepareError, Prepared, prepare};

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Head, PipelineError};
 use crate::volume::conform::{conform, to_native};
-use crate::volume::intensity::Scene;
+use crate::volume::intensity::{ForegroundKind, Scene};
 use crate::volume::motion::Motion;
 use crate::volume::nifti::{Header, Scan};
+use crate::volume::pose::Pose;
 use crate::volume::resample::{Interpolation, coverage, resample};
 use crate::volume::{Grid, Volume, VolumeError};
 
@@ -69,6 +70,8 @@ pub struct Prepared {
     pub head: Head,
     /// The FLAIR's header: the grid to which results return.
     pub native: Header,
+    /// From a T1's voxels to the FLAIR's world in mm, rows first, where that is not what its header says because the T1 was laid on the FLAIR.
+    pub t1_laid: Option<[[f64; 4]; 4]>,
     /// What preparing did that a person should know, one sentence each (the scans' own notes are not repeated).
     pub notes: Vec<String>,
 }
@@ -192,6 +195,7 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
             drift * 100.0
         ));
     }
+    let mut t1_laid = None;
     let second = match t1 {
         None => {
             notes.push("No T1 was given; the network uses the FLAIR alone.".to_owned());
@@ -200,27 +204,32 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
         Some(t1) => {
             check(&t1.volume)?;
             notes.extend(fits(&flair.volume.grid, &t1.volume.grid)?);
-            let place = place_in(&t1.volume, &flair.volume.grid, &grid, &scene, &mut notes);
+            let to_t1 = moved(&t1.volume, &flair.volume.grid, &grid, &scene, &mut notes);
+            let place = to_t1.map_or_else(|| grid.clone(), |pose| pose.moved(&grid));
+            t1_laid = to_t1.and_then(|pose| laid(&pose, &t1.volume.grid));
             notes.extend(covers_head(&place, &scene.foreground.mask, &t1.volume.grid)?);
             Some(second_channel(&t1.volume, &place, &scene)?)
         }
     };
+    let outlined = scene.foreground.kind == ForegroundKind::Outlined;
+    let head = Head::new(grid, scene.flair, second, scene.foreground.mask)?;
     Ok(Prepared {
-        head: Head::new(grid, scene.flair, second, scene.foreground.mask)?,
+        head: if outlined { head.outlined() } else { head },
         native: flair.header.clone(),
+        t1_laid,
         notes,
     })
 }
 
-/// Where the head's `grid` lies in the world of a T1: moved if the patient moved between FLAIR and T1. A T1 on the FLAIR's own grid was brought
-/// there by whoever registered the two, and stays. `notes` say what was done.
-fn place_in(t1: &Volume, flair: &Grid, grid: &Grid, scene: &Scene, notes: &mut Vec<String>) -> Grid {
+/// How the patient moved between FLAIR and T1, from the world of the one to that of the other; `None` for a T1 that stays where its file says.
+/// One on the FLAIR's own grid was brought there by whoever registered the two, and stays. `notes` say what was done.
+fn moved(t1: &Volume, flair: &Grid, grid: &Grid, scene: &Scene, notes: &mut Vec<String>) -> Option<Pose> {
     if same_grid(flair, &t1.grid) {
-        return grid.clone();
+        return None;
     }
     let Some(motion) = Motion::find(&scene.flair, grid, &scene.foreground.mask, t1) else {
         notes.push("Whether T1 and FLAIR line up could not be told; check that they do.".to_owned());
-        return grid.clone();
+        return None;
     };
     let by = format!(
         "{:.1} mm on average, {:.1} degrees",
@@ -232,18 +241,24 @@ fn place_in(t1: &Volume, flair: &Grid, grid: &Grid, scene: &Scene, notes: &mut V
             "The T1 does not line up with the FLAIR, and what would make it ({by}) is more than people move: it stays \
              where its file says. Check that both scans are of one visit, or go on without the T1."
         ));
-        grid.clone()
+        None
     } else if motion.mean_mm < LEAST_MOVED_MM {
         notes.push(format!(
             "T1 and FLAIR line up to within {LEAST_MOVED_MM} mm by what the two show."
         ));
-        grid.clone()
+        None
     } else {
         notes.push(format!(
-            "The patient had moved between FLAIR and T1 ({by}); the T1 was laid on the FLAIR for the network."
+            "The patient had moved between FLAIR and T1 ({by}); the T1 was laid on the FLAIR."
         ));
-        motion.to_second.moved(grid)
+        Some(motion.to_second)
     }
+}
+
+/// From the voxels of a T1 on grid `t1` to the FLAIR's world, where a pose leads from that to the T1's.
+fn laid(to_t1: &Pose, t1: &Grid) -> Option<[[f64; 4]; 4]> {
+    let affine = to_t1.affine().try_inverse()? * t1.affine;
+    Some([0, 1, 2, 3].map(|row| [0, 1, 2, 3].map(|column| affine[(row, column)])))
 }
 
 /// The T1 on the head's grid, which lies so in the T1's world, normalised where it has voxels and 0 elsewhere.

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use web_time::Instant;
 
 use super::ask::{Answer, Question, Vote, ask};
-use super::{Bundle, Head, PipelineError, Predictor, Progress, Settings, Stage, TimeLeft};
+use super::{Bundle, Head, PipelineError, Predictor, Progress, Settings, Stage, TimeLeft, keep_deep};
 use crate::tiling::{Fused, Fuser, Group, Plan, Rotation, TilingError, Window};
 use crate::volume::intensity::weigh;
 
@@ -192,11 +192,7 @@ impl<H: Deref<Target = Head>> Run<H> {
                 .into_iter()
                 .flatten()
             {
-                for (value, &inside) in values.iter_mut().zip(&depth) {
-                    if !inside {
-                        *value = 0.0;
-                    }
-                }
+                keep_deep(values, &depth);
             }
             fused
         };

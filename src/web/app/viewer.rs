@@ -36,7 +36,7 @@ extern "C" {
     pub(super) fn ready(this: &Viewer) -> Promise;
 
     #[wasm_bindgen(method, js_name = showScan)]
-    pub(super) fn show_scan(this: &Viewer, file: &File) -> Promise;
+    pub(super) fn show_scan(this: &Viewer, file: &File, laid: Option<Box<[f64]>>) -> Promise;
 
     #[wasm_bindgen(method, js_name = showProbability)]
     pub(super) fn show_probability(this: &Viewer, nifti: &ArrayBuffer) -> Promise;

@@ -182,7 +182,12 @@ impl Desk {
         let seconds = start.elapsed().as_secs_f64();
         self.hand_over(
             case,
-            FromDesk::Segmented { plan, seconds, notes },
+            FromDesk::Segmented {
+                plan,
+                seconds,
+                notes,
+                t1_laid: prepared.t1_laid,
+            },
             channel::bytes_out(&file),
         );
         let first = LastCut {

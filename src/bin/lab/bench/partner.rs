@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// What a pass is.
     #[arg(long, default_value = "forward")]
     work: Work,
+    /// Patch side in voxels; the model's own by default.
+    #[arg(long)]
+    patch: Option<usize>,
     /// Compute with burn's stock operators.
     #[arg(long)]
     stock: bool,
@@ -44,7 +47,8 @@ pub(super) fn run(args: &Args) -> Outcome {
         stock: args.stock,
         half: args.half,
     };
-    let mut pass = Pass::new(&model.config, Some(model.file), model.side, &device, how)?;
+    let side = args.patch.unwrap_or(model.side);
+    let mut pass = Pass::new(&model.config, Some(model.file), side, &device, how)?;
     let threads = rayon::current_num_threads();
     let version = if args.stock {
         "burn 0.22.1"

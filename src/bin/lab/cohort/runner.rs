@@ -5,7 +5,7 @@ use crate::card::Card;
 use crate::native::{DeviceChoice, Native, at, read, write};
 use crate::segment;
 use equipoise::pipeline::report::sha256;
-use equipoise::pipeline::{Prepared, Settings};
+use equipoise::pipeline::{Prepared, Settings, keep_deep};
 use equipoise::tiling::Window;
 use equipoise::volume::intensity::weigh;
 use serde::{Deserialize, Serialize};
@@ -67,9 +67,7 @@ impl Runner {
         let depth = prepared.head.depth();
         let mut volumes = found.volumes.into_iter().map(|mut volume| {
             // A pass that was kept before the surface was left out has votes there.
-            for (value, _) in volume.iter_mut().zip(&depth).filter(|(_, deep)| !**deep) {
-                *value = 0.0;
-            }
+            keep_deep(&mut volume, &depth);
             if settings.hyperintensity {
                 weigh(prepared.head.flair(), &mut volume, None);
             }

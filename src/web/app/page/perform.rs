@@ -140,7 +140,10 @@ impl Page {
         match (effect, buffers.first()) {
             (Effect::ShowScan(id), _) => {
                 if let Some(file) = self.files.get(&id) {
-                    report_window(ctx, viewer.show_scan(file));
+                    report_window(
+                        ctx,
+                        viewer.show_scan(file, self.state.laid().map(|rows| rows.as_flattened().into())),
+                    );
                 }
             }
             (Effect::ShowProbability, Some(bytes)) => report_failure(ctx, viewer.show_probability(bytes)),

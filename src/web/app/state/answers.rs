@@ -38,7 +38,12 @@ impl State {
                 );
                 Vec::new()
             }
-            FromDesk::Segmented { plan, seconds, notes } => {
+            FromDesk::Segmented {
+                plan,
+                seconds,
+                notes,
+                t1_laid,
+            } => {
                 if !self.is_running() {
                     return Vec::new();
                 }
@@ -49,12 +54,18 @@ impl State {
                     plan,
                     seconds,
                     notes,
+                    t1_laid,
                     mask: None,
                     comparison: None,
                     asked: None,
                     waiting: true,
                 });
-                vec![Effect::ShowProbability]
+                let mut effects = vec![Effect::ShowProbability];
+                // A T1 on show moves to where it was laid.
+                if let (Some(_), Input::Open { file, .. }) = (self.laid(), &self.t1) {
+                    effects.insert(0, Effect::ShowScan(file.id));
+                }
+                effects
             }
             FromDesk::Mask(summary) => self.masked(summary),
             FromDesk::Compared(comparison) => self.compared(*comparison),

@@ -145,6 +145,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// Things a person should know about it.
     pub notes: Vec<String>,
+    /// Where the T1 lies, if not where its file says.
+    pub t1_laid: Option<[[f64; 4]; 4]>,
     /// The newest mask in numbers; `None` until the first arrives.
     pub mask: Option<Rc<MaskSummary>>,
     /// How the newest mask that was compared with the reference compares; see [`Outcome::verdicts`].
@@ -611,6 +613,13 @@ impl State {
             Run::Done(outcome) => Some(outcome),
             _ => None,
         }
+    }
+
+    /// Where the T1 lies, if it is on show and was laid on the FLAIR: from its voxels to mm, rows first.
+    #[must_use]
+    pub fn laid(&self) -> Option<&[[f64; 4]; 4]> {
+        let outcome = self.outcome().filter(|_| self.look.image == Slot::T1)?;
+        outcome.t1_laid.as_ref()
     }
 
     /// True if "Segment" would do something.

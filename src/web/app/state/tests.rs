@@ -119,6 +119,7 @@ fn segmented() -> FromDesk {
         plan: plan(),
         seconds: 9.0,
         notes: Vec::new(),
+        t1_laid: None,
     }
 }
 
@@ -459,6 +460,36 @@ fn removing_the_t1_on_show_brings_the_flair_back() {
     assert!(effects.contains(&Effect::ShowScan(1)));
     assert_eq!(bench.state.look.image, Slot::Flair);
     assert_eq!(bench.sent().len(), 2, "cleared, and planned anew: {effects:?}");
+}
+
+#[test]
+fn a_t1_on_show_moves_to_where_it_was_laid() {
+    let laid = Some([
+        [1.0, 0.0, 0.0, 2.5],
+        [0.0, 1.0, 0.0, 0.0],
+        [0.0, 0.0, 1.0, 0.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]);
+    for image in [Slot::Flair, Slot::T1] {
+        let mut bench = Bench::with_flair();
+        bench.pick(Slot::T1, 2);
+        bench.opens(Slot::T1);
+        bench.step(Action::ShowImage(image));
+        bench.step(Action::Segment);
+        assert_eq!(bench.state.laid(), None);
+        let mut answer = segmented();
+        if let FromDesk::Segmented { t1_laid, .. } = &mut answer {
+            *t1_laid = laid;
+        }
+        let effects = bench.says(bench.now(), answer).to_vec();
+        if image == Slot::T1 {
+            assert_eq!(effects, [Effect::ShowScan(2), Effect::ShowProbability]);
+            assert_eq!(bench.state.laid(), laid.as_ref());
+        } else {
+            assert_eq!(effects, [Effect::ShowProbability]);
+            assert_eq!(bench.state.laid(), None, "the FLAIR stays");
+        }
+    }
 }
 
 #[test]
