@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::mask::measure;
-use super::prepare::{LEAST_FIELD_COVERAGE, same_grid};
+use super::prepare::LEAST_FIELD_COVERAGE;
 use super::{Cut, Lesion, Mask};
 use crate::metrics::{Evaluation, MetricsError, Pair, Ranking, Settings};
 use crate::volume::components::label;
@@ -70,7 +70,7 @@ impl Reference {
             ));
         }
         let lesion = |volume: &Volume| volume.data.iter().map(|&value| value > 0.0).collect();
-        let voxels: Vec<bool> = if same_grid(grid, &mask.grid) {
+        let voxels: Vec<bool> = if grid.is_same(&mask.grid) {
             lesion(mask)
         } else {
             let coverage = coverage(grid, &mask.grid)?;

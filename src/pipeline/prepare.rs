@@ -24,9 +24,6 @@ const FULL_COVERAGE: f64 = 0.98;
 /// An image of at most this many distinct values, all whole numbers, is a mask or a label image.
 const MOST_LABELS: usize = 16;
 
-/// Grids are the same if their corners lie within this distance in mm of each other.
-const SAME_GRID_MM: f64 = 0.01;
-
 /// A T1 that lies nearer than this to where the FLAIR shows the head, on average in mm, stays where its file says: the search is no better.
 const LEAST_MOVED_MM: f64 = 0.5;
 
@@ -150,7 +147,7 @@ pub fn fits(flair: &Grid, t1: &Grid) -> Result<Option<String>, PrepareError> {
             coverage,
         });
     }
-    Ok((!same_grid(flair, t1)).then(|| {
+    Ok((!flair.is_same(t1)).then(|| {
         "The T1 lies on another grid than the FLAIR and is resampled onto it by the affines in the files."
             .to_owned()
     }))
@@ -224,7 +221,7 @@ pub fn prepare(flair: &Scan, t1: Option<&Scan>) -> Result<Prepared, PrepareError
 /// How the patient moved between FLAIR and T1, from the world of the one to that of the other; `None` for a T1 that stays where its file says.
 /// One on the FLAIR's own grid was brought there by whoever registered the two, and stays. `notes` say what was done.
 fn moved(t1: &Volume, flair: &Grid, grid: &Grid, scene: &Scene, notes: &mut Vec<String>) -> Option<Pose> {
-    if same_grid(flair, &t1.grid) {
+    if flair.is_same(&t1.grid) {
         return None;
     }
     let Some(motion) = Motion::find(&scene.flair, grid, &scene.foreground.mask, t1) else {
@@ -324,22 +321,6 @@ fn bounding_box(grid: &Grid, mask: &[bool]) -> Option<Grid> {
         shape: [0, 1, 2].map(|a| last[a] + 1 - first[a]),
         affine,
     })
-}
-
-/// True if two grids have the same shape and their corners lie at the same places.
-pub(crate) fn same_grid(a: &Grid, b: &Grid) -> bool {
-    let apart = |corner: usize| {
-        let index = [0, 1, 2].map(|axis| {
-            if corner >> axis & 1 == 1 {
-                a.shape[axis] as f64
-            } else {
-                0.0
-            }
-        });
-        let (p, q) = (a.world(index), b.world(index));
-        (0..3).any(|axis| (p[axis] - q[axis]).abs() > SAME_GRID_MM)
-    };
-    a.shape == b.shape && !(0..8).any(apart)
 }
 
 #[cfg(test)]

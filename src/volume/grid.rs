@@ -11,6 +11,9 @@ pub struct Grid {
     pub affine: Matrix4<f64>,
 }
 
+/// Grids are the same if their corners lie within this distance in mm of each other.
+const SAME_MM: f64 = 0.01;
+
 impl Grid {
     /// Number of voxels.
     #[must_use]
@@ -50,5 +53,22 @@ impl Grid {
             .affine
             .transform_point(&Point3::new(index[0], index[1], index[2]));
         [p.x, p.y, p.z]
+    }
+
+    /// True if both have the same shape and their corners lie at the same places, but for rounding in a header.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let apart = |corner: usize| {
+            let index = [0, 1, 2].map(|axis| {
+                if corner >> axis & 1 == 1 {
+                    self.shape[axis] as f64
+                } else {
+                    0.0
+                }
+            });
+            let (p, q) = (self.world(index), other.world(index));
+            (0..3).any(|axis| (p[axis] - q[axis]).abs() > SAME_MM)
+        };
+        self.shape == other.shape && !(0..8).any(apart)
     }
 }

@@ -83,6 +83,13 @@ save("mask_other_grid.nii.gz", lesions, affine((2, 2, 2), coarse, (1.5, -2, 1)))
 save("mask_far.nii.gz", (flair > 300).astype(np.uint8), affine(spacing, shape, (900, 0, 0)))
 save("t1_far.nii.gz", head(shape, spacing).astype(np.int16), affine(spacing, shape, (900, 0, 0)))
 
+# The small sample's T1, as if the patient had moved by this many mm before it.
+sample = nib.load(Path(__file__).parents[2] / "www/samples/small_T1w.nii.gz")
+away = np.eye(4)
+away[:3, 3] = (4, -3, 3)
+nib.save(nib.Nifti1Image(np.asarray(sample.dataobj), away @ sample.affine), folder / "t1_moved.nii.gz")
+paths["t1_moved"] = str(folder / "t1_moved.nii.gz")
+
 
 def stream(name, header, inflated):
     """A gzip file with this header and then zeros until it inflates to that many bytes."""

@@ -93,6 +93,37 @@ pageTest("sample, Segment on the CPU, Done, both files", {}, async ({ page, app,
   assert.ok(!requests.some(({ url }) => url.includes("engine-gpu")), "the GPU engine was loaded for a run on the CPU");
 });
 
+pageTest("a T1 from which the patient had moved is shown where it was laid", {}, async ({ page, app, shot, t }) => {
+  await app.engine.selectOption({ label: "CPU" });
+  await app.flair.setInputFiles(sample("small_FLAIR.nii.gz"));
+  await app.says("Ready");
+  await app.t1.setInputFiles(inputs.t1_moved);
+  await page.getByText(/resampled/i).first().waitFor();
+  await app.says("Ready");
+  await page.getByRole("combobox", { name: "Scan shown" }).selectOption({ label: "T1" });
+  await app.segment.click();
+  await app.says("Done", 400_000);
+  await page.getByText(/had moved between FLAIR and T1 \(5\.\d mm/).first().waitFor();
+  await page.waitForTimeout(1500);
+  await shot("-laid");
+
+  const { width, height } = await app.canvas.boundingBox();
+  const [places, values] = [[], []];
+  for (const [x, y] of [[0.2, 0.2], [0.25, 0.3], [0.3, 0.2], [0.22, 0.28], [0.7, 0.2], [0.75, 0.3]]) {
+    await app.canvas.click({ position: { x: x * width, y: y * height } });
+    await page.waitForTimeout(300);
+    const words = (await page.locator("p.where").textContent()).replaceAll("−", "-");
+    const [, ...numbers] = /x (\S+)\s+y (\S+)\s+z (\S+) mm.*?T1 ([\d.]+)/.exec(words) ?? assert.fail(words);
+    places.push(...numbers.slice(0, 3));
+    values.push(Number(numbers[3]));
+  }
+  const fits = (image) => python("check_places.py", image, ...places).map(([low, high], i) => low <= values[i] && values[i] <= high);
+  const [laid, filed] = [fits(sample("small_T1w.nii.gz")), fits(inputs.t1_moved)];
+  t.diagnostic(JSON.stringify({ places, values, laid, filed }));
+  assert.ok(laid.every(Boolean), "the T1 is not shown where it lay before it moved");
+  assert.ok(!filed.every(Boolean), "the test cannot tell");
+});
+
 pageTest("the threshold re-cuts the probability live", {}, async ({ page, app }) => {
   await app.engine.selectOption({ label: "CPU" });
   await app.openSample.click();

@@ -1,7 +1,7 @@
 //! Whether a case is fit to train on.
 
 use crate::pipeline::compare::{CompareError, Reference};
-use crate::pipeline::prepare::{PrepareError, Prepared, prepare, same_grid};
+use crate::pipeline::prepare::{PrepareError, Prepared, prepare};
 use crate::volume::components::{Connectivity, label as components};
 use crate::volume::nifti::Scan;
 use crate::volume::resample::{Interpolation, resample};
@@ -146,7 +146,7 @@ fn label_on(grid: &Grid, mask: &Volume) -> Result<Vec<bool>, VolumeError> {
         grid: mask.grid.clone(),
         data: mask.data.iter().map(|&v| f32::from(u8::from(v > 0.0))).collect(),
     };
-    if same_grid(grid, &mask.grid) {
+    if grid.is_same(&mask.grid) {
         return Ok(binary.data.iter().map(|&v| v > 0.5).collect());
     }
     let share = resample(&binary, grid, Interpolation::Linear, 0.0)?;

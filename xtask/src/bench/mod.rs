@@ -30,7 +30,7 @@ struct Group {
     measure: fn(&Tools) -> Result<Vec<Found>>,
 }
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     Group {
         name: "chromium-gpu",
         what: "WebGPU in Chromium: ours, onnxruntime-web, stock burn (10 minutes on an adapter in software)",
@@ -75,6 +75,11 @@ const GROUPS: [Group; 11] = [
         name: "gpu-memory",
         what: "memory of a forward pass at patch 64",
         measure: native::gpu_memory,
+    },
+    Group {
+        name: "page-head",
+        what: "the whole-head sample on the built page, on the CPU and on WebGPU (10 minutes in software)",
+        measure: page::head,
     },
     Group {
         name: "page-memory",

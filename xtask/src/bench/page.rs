@@ -87,6 +87,29 @@ fn files(folder: &Path, inner: &str) -> Result<Vec<String>> {
     Ok(all)
 }
 
+/// What `page.mjs` says of a run over FLAIR and T1 on the engine of that name.
+fn segment(tools: &Tools, [flair, t1]: [&Path; 2], engine: &str) -> Result<Value> {
+    let task = json!({ "dist": tools.paths.dist(), "flair": flair, "t1": t1, "engine": engine });
+    tools.node("page.mjs", &task)
+}
+
+/// The whole-head sample on the page, from the button to "Done".
+pub(crate) fn head(tools: &Tools) -> Result<Vec<Found>> {
+    build(tools)?;
+    let samples = tools.paths.root.join("www/samples");
+    let scans = [samples.join("head_FLAIR.nii.gz"), samples.join("head_T1w.nii.gz")];
+    let mut found = Vec::new();
+    for (id, engine, repeat) in [("page-head-cpu", "CPU", 3), ("page-head-gpu", "WebGPU", 1)] {
+        let mut seconds = Vec::new();
+        for _ in 0..repeat {
+            let answer = segment(tools, [&scans[0], &scans[1]], engine)?;
+            seconds.push(answer["seconds"].as_f64().context("no time")?);
+        }
+        found.push(Found::alone(id, Series::new("ours", "s", seconds)));
+    }
+    Ok(found)
+}
+
 /// Peak memory of a run over a head of 256^3 voxels on the page's CPU engines.
 pub(crate) fn memory(tools: &Tools) -> Result<Vec<Found>> {
     build(tools)?;
@@ -98,8 +121,7 @@ pub(crate) fn memory(tools: &Tools) -> Result<Vec<Found>> {
         python.arg(tools.paths.root.join("www/samples")).arg(&scans);
         crate::shell::run(&mut python)?;
     }
-    let task = json!({ "dist": tools.paths.dist(), "flair": flair, "t1": scans.join("whole_T1w.nii.gz") });
-    let answer = tools.node("memory.mjs", &task)?;
+    let answer = segment(tools, [&flair, &scans.join("whole_T1w.nii.gz")], "CPU")?;
     let series = |who: &str, values: &Value| {
         let bytes = values.as_array().into_iter().flatten().filter_map(Value::as_f64);
         Series::new(who, "MB", bytes.map(|b| b / 1e6).collect())

@@ -12,6 +12,8 @@ pub(crate) enum Unit {
     Share,
     /// Millions of bytes.
     Megabytes,
+    /// How long it takes.
+    Seconds,
     /// A number as it is.
     Plain,
 }
@@ -22,6 +24,7 @@ impl Unit {
             Self::Times => format!("{}x", digits(value)),
             Self::Share => format!("{:.1} %", 100.0 * value),
             Self::Megabytes => format!("{} MB", digits(value)),
+            Self::Seconds => format!("{} s", digits(value)),
             Self::Plain => format!("{value:.4}"),
         }
     }
@@ -64,7 +67,7 @@ impl Spec {
 }
 
 use Goal::{Least, Most};
-use Unit::{Megabytes, Plain, Share, Times};
+use Unit::{Megabytes, Plain, Seconds, Share, Times};
 
 /// Why a training step takes longer than it should beside a forward pass.
 const TRAINING_COSTS: &str = "inference folds its normalisations into what loads them, training measures and \
@@ -230,6 +233,18 @@ pub(crate) const SPECS: [Spec; 32] = [
         Goal::None,
     ),
     spec(
+        "page-head-cpu",
+        "Page, whole-head sample: CPU engine, start to `Done`",
+        Seconds,
+        Goal::None,
+    ),
+    spec(
+        "page-head-gpu",
+        "Page, whole-head sample: WebGPU, start to `Done`",
+        Seconds,
+        Most(1200.0),
+    ),
+    spec(
         "heap-desk",
         "Page, head of 256^3: wasm heap of the desk",
         Megabytes,
@@ -356,6 +371,7 @@ fn goal(unit: Unit, value: f64) -> String {
         Times => format!("{value}x"),
         Share => format!("{} %", 100.0 * value),
         Megabytes => format!("{value} MB"),
+        Seconds => format!("{value} s"),
         Plain => format!("{value}"),
     }
 }

@@ -7,6 +7,7 @@
 //!              {"ready": {"device": "CPU", "threads": 2, "version": "..."}}
 //! run          {"seconds": 0.21, "value": 0.013}      a pass, and its loss or mean probability
 //! write FILE   {"written": 110592}                    the probabilities as float32
+//! gradients    {"gradients": [{"tensor": "head.conv.weight", "shape": [1, 24], "norm": 0.0231}]}     of a step, which is not taken
 //! memory       {"peak": 123456789}                    the process's peak resident set in bytes, where it is known
 //! ```
 
@@ -73,8 +74,13 @@ pub(super) fn run(args: &Args) -> Outcome {
                 std::fs::write(file, bytes)?;
                 json!({ "written": values.len() })
             }
+            ("gradients", _) if args.work == Work::Step => json!({ "gradients": pass.gradients() }),
             ("memory", _) => json!({ "peak": peak_resident() }),
-            (word, _) => return Err(format!("`{word}` is none of run, write FILE, memory").into()),
+            (word, _) => {
+                return Err(
+                    format!("`{word}` is none of run, write FILE, memory, and gradients of a step").into(),
+                );
+            }
         };
         println!("{answer}");
     }

@@ -1,6 +1,6 @@
 //! What is timed: one forward pass, or one step of training.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use equipoise::learn::trainer::AdamW;
@@ -111,7 +111,19 @@ impl Pass {
         self.infer.probabilities(self.x.clone())
     }
 
-    fn step(&mut self) -> f32 {
+    /// Name, shape and norm of the gradient of every tensor that learns; nothing is changed.
+    pub(super) fn gradients(&self) -> Vec<Gradient> {
+        let gradients = GradientsParams::from_grads(self.loss().backward(), &self.net);
+        let mut norms = Norms {
+            gradients,
+            path: Vec::new(),
+            found: Vec::new(),
+        };
+        self.net.visit(&mut norms);
+        norms.found
+    }
+
+    fn loss(&self) -> Tensor<1> {
         // Plain batch normalisation, as burn's and PyTorch's.
         let mode = Mode::Train(Training {
             dropout: 0,
@@ -127,7 +139,11 @@ impl Pass {
         } else {
             self.net.forward(self.x.clone(), mode)
         };
-        let loss = Loss::default().forward(logits, self.labels.clone());
+        Loss::default().forward(logits, self.labels.clone())
+    }
+
+    fn step(&mut self) -> f32 {
+        let loss = self.loss();
         // Read before anything changes, as fine-tuning does: a loss that is no number must not reach the weights.
         let value = loss.clone().into_scalar();
         let grads = GradientsParams::from_grads(loss.backward(), &self.net);
@@ -150,6 +166,41 @@ impl Pass {
         let weight = self.net.valid().stem.convs[0].weight.val();
         let _: f32 = weight.sum().into_scalar();
         value
+    }
+}
+
+/// The gradient of one tensor.
+#[derive(Debug, serde::Serialize)]
+pub(super) struct Gradient {
+    tensor: String,
+    shape: Vec<usize>,
+    norm: f32,
+}
+
+/// Measures gradients on a walk over the network that they are of.
+struct Norms {
+    gradients: GradientsParams,
+    path: Vec<String>,
+    found: Vec<Gradient>,
+}
+
+impl ModuleVisitor for Norms {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            self.found.push(Gradient {
+                tensor: self.path.join("."),
+                shape: gradient.dims().to_vec(),
+                norm: gradient.powi_scalar(2).sum().sqrt().into_scalar(),
+            });
+        }
     }
 }
 
@@ -184,6 +235,12 @@ mod tests {
             Pass::new(&config, None, side, &Device::flex(), how).unwrap()
         };
         let (mut ours, mut stock) = (pass(false), pass(true));
+        let (a, b) = (ours.gradients(), stock.gradients());
+        assert_eq!(a.len(), b.len());
+        for (a, b) in a.iter().zip(&b) {
+            assert_eq!((&a.tensor, &a.shape), (&b.tensor, &b.shape));
+            assert!((a.norm - b.norm).abs() <= 1e-3 * b.norm, "{a:?} and {b:?}");
+        }
         let mut before = f32::INFINITY;
         for step in 0..3 {
             let (a, b) = (ours.run(), stock.run());

@@ -54,8 +54,11 @@ pub(super) struct Move {
 impl Move {
     /// The move that makes the FLAIR stand out most under a mask. `None` if the mask is on the FLAIR's own grid, or empty.
     pub(super) fn find(flair: &Volume, grid: &Grid, lesion: &[bool]) -> Option<Self> {
-        let own = flair.grid.shape == grid.shape && (flair.grid.affine - grid.affine).norm() < 1e-3;
-        let to_voxel = flair.grid.affine.try_inverse().filter(|_| !own)?;
+        let to_voxel = flair
+            .grid
+            .affine
+            .try_inverse()
+            .filter(|_| !flair.grid.is_same(grid))?;
         let [nx, ny, _] = grid.shape;
         let world = |i: usize| grid.world([i % nx, i / nx % ny, i / nx / ny].map(|c| c as f64));
         let (mut inside, mut beside) = (Vec::new(), Vec::new());

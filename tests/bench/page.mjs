@@ -1,6 +1,7 @@
-// Segments a head on the built page and prints the largest heap of each worker as JSON. Run by `./dev bench`.
+// Segments a head on the built page and prints how long that took, and the largest heap of each worker, as JSON. Run by `./dev bench`.
 //
-//   { dist, flair, t1 } on standard input  ->  { chromium, seconds, heaps: { desk: [bytes], "engine-cpu": [...] } }
+//   { dist, flair, t1, engine: "CPU" } on standard input
+//   { chromium, seconds, heaps: { desk: [bytes], "engine-cpu": [...] } }
 //
 // Memory of WebAssembly only grows, so its size after the run is its peak. (What the browser itself says of a page's memory
 // leaves out that of workers started by workers.)
@@ -32,7 +33,7 @@ function report(name) {
   }\n`;
 }
 
-const { dist, flair, t1 } = JSON.parse(readFileSync(0, "utf8"));
+const { dist, flair, t1, engine } = JSON.parse(readFileSync(0, "utf8"));
 const server = await serve(dist, (name) => {
   const program = /^(desk|engine-cpu|engine-gpu)-[^.]*\.js$/.exec(name)?.[1];
   return program ? report(program) : "";
@@ -47,14 +48,14 @@ await page.addInitScript(() => {
   };
 });
 await page.goto(server.url);
-await page.getByRole("combobox", { name: "Engine" }).selectOption({ label: "CPU" });
+await page.getByRole("combobox", { name: "Engine" }).selectOption({ label: engine });
 const status = (words) => page.getByRole("status").filter({ hasText: new RegExp(`^${words}$`) });
 await page.getByLabel("FLAIR", { exact: true }).setInputFiles(flair);
 await page.getByLabel("T1 (optional)", { exact: true }).setInputFiles(t1);
 await status("Ready").waitFor({ timeout: 120_000 });
 const begin = performance.now();
 await page.getByRole("button", { name: "Segment", exact: true }).click();
-await status("Done").waitFor({ timeout: 900_000 });
+await status("Done").waitFor({ timeout: 2_400_000 });
 const seconds = (performance.now() - begin) / 1000;
 await page.waitForTimeout(1000);
 const heaps = await page.evaluate(() =>
