@@ -75,7 +75,7 @@ const TRAINING_COSTS: &str = "inference folds its normalisations into what loads
                               adapter in software";
 
 /// In the order of the table.
-pub(crate) const SPECS: [Spec; 32] = [
+pub(crate) const SPECS: [Spec; 34] = [
     spec(
         "chromium-gpu-stock",
         "Chromium WebGPU, forward: ours / stock burn",
