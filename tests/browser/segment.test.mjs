@@ -109,7 +109,7 @@ pageTest("a T1 from which the patient had moved is shown where it was laid", {},
 
   const { width, height } = await app.canvas.boundingBox();
   const [places, values] = [[], []];
-  for (const [x, y] of [[0.2, 0.2], [0.25, 0.3], [0.3, 0.2], [0.22, 0.28], [0.7, 0.2], [0.75, 0.3]]) {
+  for (const [x, y] of [[0.3, 0.2], [0.35, 0.3], [0.42, 0.1], [0.53, 0.2], [0.6, 0.3], [0.68, 0.25]]) {
     await app.canvas.click({ position: { x: x * width, y: y * height } });
     await page.waitForTimeout(300);
     const words = (await page.locator("p.where").textContent()).replaceAll("−", "-");
