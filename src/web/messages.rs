@@ -254,7 +254,7 @@ pub enum FromDesk {
         /// Things a person should know about the result, one sentence each.
         notes: Vec<String>,
         /// Where the T1 lies ([`Prepared::t1_laid`](crate::pipeline::Prepared::t1_laid)), if not where its file says.
-        t1_laid: Option<[[f64; 4]; 4]>,
+        t1_laid: Option<Box<[[f64; 4]; 4]>>,
     },
     /// Answer to [`ToDesk::Cut`]. `buffers[0]`: one `u8` a voxel (0 or 1) in the FLAIR's storage order.
     Mask(MaskSummary),

@@ -186,7 +186,7 @@ impl Desk {
                 plan,
                 seconds,
                 notes,
-                t1_laid: prepared.t1_laid,
+                t1_laid: prepared.t1_laid.map(Box::new),
             },
             channel::bytes_out(&file),
         );

@@ -146,7 +146,7 @@ pub struct Outcome {
     /// Things a person should know about it.
     pub notes: Vec<String>,
     /// Where the T1 lies, if not where its file says.
-    pub t1_laid: Option<[[f64; 4]; 4]>,
+    pub t1_laid: Option<Box<[[f64; 4]; 4]>>,
     /// The newest mask in numbers; `None` until the first arrives.
     pub mask: Option<Rc<MaskSummary>>,
     /// How the newest mask that was compared with the reference compares; see [`Outcome::verdicts`].
@@ -619,7 +619,7 @@ impl State {
     #[must_use]
     pub fn laid(&self) -> Option<&[[f64; 4]; 4]> {
         let outcome = self.outcome().filter(|_| self.look.image == Slot::T1)?;
-        outcome.t1_laid.as_ref()
+        outcome.t1_laid.as_deref()
     }
 
     /// True if "Segment" would do something.

@@ -479,7 +479,7 @@ fn a_t1_on_show_moves_to_where_it_was_laid() {
         assert_eq!(bench.state.laid(), None);
         let mut answer = segmented();
         if let FromDesk::Segmented { t1_laid, .. } = &mut answer {
-            *t1_laid = laid;
+            *t1_laid = laid.map(Box::new);
         }
         let effects = bench.says(bench.now(), answer).to_vec();
         if image == Slot::T1 {
@@ -873,6 +873,7 @@ fn verdicts_are_those_of_the_mask_on_screen() {
             plan: plan(),
             seconds: 1.0,
             notes: Vec::new(),
+            t1_laid: None,
             mask: Some(Rc::new(MaskSummary {
                 lesions: comparison
                     .missed
