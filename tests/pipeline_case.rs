@@ -170,7 +170,7 @@ fn a_t1_from_which_the_patient_had_moved_serves_as_well() {
     // It is shown where it was before it moved, to the voxel.
     let laid = prepared.t1_laid.unwrap();
     for corner in 0..8 {
-        let voxel = [0, 1, 2].map(|axis| (corner >> axis & 1) as f64 * t1_grid.shape[axis] as f64);
+        let voxel = [0, 1, 2].map(|axis| f64::from(corner >> axis & 1) * t1_grid.shape[axis] as f64);
         let shown = [0, 1, 2].map(|r| (0..3).map(|c| laid[r][c] * voxel[c]).sum::<f64>() + laid[r][3]);
         assert!(
             distance(shown, t1_grid.world(voxel)) < 0.9,
