@@ -1,7 +1,9 @@
 // Segments a head on the built page and prints how long that took, and the largest heap of each worker, as JSON. Run by `./dev bench`.
 //
-//   { dist, flair, t1, engine: "CPU" } on standard input
-//   { chromium, seconds, heaps: { desk: [bytes], "engine-cpu": [...] } }
+//   { dist, flair, t1, engine: "CPU", stock } on standard input
+//   { chromium, seconds, heaps: { desk: [bytes], "engine-cpu": [...] }, load: "12.3 mL" }
+//
+// With `stock`, a folder, the CPU engine is the one there that runs on burn's stock operators; everything else is the page's.
 //
 // Memory of WebAssembly only grows, so its size after the run is its peak. (What the browser itself says of a page's memory
 // leaves out that of workers started by workers.)
@@ -33,11 +35,18 @@ function report(name) {
   }\n`;
 }
 
-const { dist, flair, t1, engine } = JSON.parse(readFileSync(0, "utf8"));
-const server = await serve(dist, (name) => {
-  const program = /^(desk|engine-cpu|engine-gpu)-[^.]*\.js$/.exec(name)?.[1];
-  return program ? report(program) : "";
-});
+const STOCK = "engine-cpu-stock";
+const { dist, flair, t1, engine, stock } = JSON.parse(readFileSync(0, "utf8"));
+const programOf = (name) => /^(desk|engine-cpu|engine-gpu)-(?!stock)[^.]*\.js$/.exec(name)?.[1];
+const server = await serve(
+  dist,
+  (name) => (programOf(name) ? report(programOf(name)) : ""),
+  (name) => {
+    if (!stock) return undefined;
+    if (programOf(name) === "engine-cpu") return path.join(stock, `${STOCK}-worker.js`);
+    return [`${STOCK}.js`, `${STOCK}.wasm`].includes(name) ? path.join(stock, name) : undefined;
+  },
+);
 const browser = await launch(chromium, process.env.EQUIPOISE_CHROMIUM);
 const page = await browser.newPage();
 page.on("pageerror", (error) => process.stderr.write(`uncaught: ${error.message}\n`));
@@ -57,6 +66,7 @@ const begin = performance.now();
 await page.getByRole("button", { name: "Segment", exact: true }).click();
 await status("Done").waitFor({ timeout: 2_400_000 });
 const seconds = (performance.now() - begin) / 1000;
+const load = await page.locator("dl div").filter({ hasText: "Lesion load" }).locator("dd").textContent();
 await page.waitForTimeout(1000);
 const heaps = await page.evaluate(() =>
   Object.fromEntries(Object.entries(globalThis.heaps).map(([who, byId]) => [who, Object.values(byId)])),
@@ -64,4 +74,4 @@ const heaps = await page.evaluate(() =>
 const version = browser.version();
 await browser.close();
 server.close();
-console.log(JSON.stringify({ chromium: version, seconds, heaps }));
+console.log(JSON.stringify({ chromium: version, seconds, heaps, load }));

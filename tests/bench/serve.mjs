@@ -13,11 +13,12 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
-// Serves `folder`; `change(path, text)` may put something before a script. Answers `{ url, close }`.
-export async function serve(folder, change = () => "") {
+// Serves `folder`; `change(path)` may put something before a script, `find(path)` may name another file for a path. Answers
+// `{ url, close }`.
+export async function serve(folder, change = () => "", find = () => undefined) {
   const server = http.createServer((request, response) => {
     const wanted = decodeURIComponent(new URL(request.url, "http://localhost").pathname).slice(1) || "index.html";
-    const file = path.join(folder, path.normalize(`/${wanted}`));
+    const file = find(wanted) ?? path.join(folder, path.normalize(`/${wanted}`));
     const type = TYPES[path.extname(file)] ?? "application/octet-stream";
     const headers = {
       "content-type": type,

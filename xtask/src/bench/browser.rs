@@ -14,8 +14,9 @@ use crate::programs::{self, Built, PROGRAMS, STOCK};
 use crate::shell::say;
 use crate::system::{self, short_hash};
 
-/// What it is called in tables.
+/// What they are called in tables.
 const ORT_NAME: &str = "onnxruntime-web";
+pub(crate) const STOCK_NAME: &str = "stock burn 0.22.1";
 
 /// Largest difference of a probability between two programs that run the same network.
 const AGREEMENT: f64 = 1e-4;
@@ -61,6 +62,11 @@ impl<'a> Site<'a> {
             fs::copy(ort.join(name), site.folder.join("ort").join(name))?;
         }
         Ok(site)
+    }
+
+    /// Where the programs lie.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The same with the engines that train, and without anybody else's.
@@ -206,7 +212,7 @@ fn ours(program: &str, workers: usize, repeat: usize) -> Value {
 }
 
 fn stock(program: &str, repeat: usize) -> Value {
-    json!({ "name": "stock burn 0.22.1", "program": program, "repeat": repeat })
+    json!({ "name": STOCK_NAME, "program": program, "repeat": repeat })
 }
 
 fn ort(form: &str, provider: &str, threads: usize, repeat: usize) -> Value {
