@@ -127,6 +127,20 @@ fn conv3_into(
     block
 }
 
+/// The weight gradient of the 3x3x3 convolution of `x`, normalised while loading if asked.
+fn conv3_dw(
+    x: FloatTensor<Flex>,
+    folded: Option<FloatTensor<Flex>>,
+    dy: FloatTensor<Flex>,
+) -> FloatTensor<Flex> {
+    let (cin, cout) = (x.shape()[1], dy.shape()[1]);
+    let (x, dy, folded) = (Values::new(x), Values::new(dy), folded.map(Values::new));
+    let mut dw = vec![0.0; cout * cin * 27];
+    let folded = folded.as_ref().map(Values::get);
+    cpu::weight_gradient(x.input(cin, folded), dy.maps(0, cout), &mut dw);
+    tensor(dw, [cout, cin, 3, 3, 3])
+}
+
 impl Kernels for Flex {
     fn conv3(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
         let (batch, cin, [d, h, wd]) = split(&x);
@@ -147,11 +161,20 @@ impl Kernels for Flex {
     }
 
     fn conv3_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
-        let (cin, cout) = (x.shape()[1], dy.shape()[1]);
-        let (x, dy) = (Values::new(x), Values::new(dy));
-        let mut dw = vec![0.0; cout * cin * 27];
-        cpu::weight_gradient(x.input(cin, None), dy.maps(0, cout), &mut dw);
-        tensor(dw, [cout, cin, 3, 3, 3])
+        conv3_dw(x, None, dy)
+    }
+
+    fn norm_relu_conv3_dw(
+        x: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        _w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let cin = x.shape()[1];
+        if samples::own::<Self>(&x, cin, &folded) {
+            return conv3_dw(samples::norm_relu::<Self>(x, 0, cin, folded), None, dy);
+        }
+        conv3_dw(x, Some(folded), dy)
     }
 
     fn conv1(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -180,7 +203,22 @@ impl Kernels for Flex {
     fn conv1_dw(x: FloatTensor<Self>, dy: FloatTensor<Self>, _w: FloatTensor<Self>) -> FloatTensor<Self> {
         let (cin, cout) = (x.shape()[1], dy.shape()[1]);
         let (x, dy) = (Values::new(x), Values::new(dy));
-        tensor(cpu::conv1_dw(x.maps(0, cin), dy.maps(0, cout)), [cout, cin])
+        tensor(cpu::conv1_dw(x.maps(0, cin), None, dy.maps(0, cout)), [cout, cin])
+    }
+
+    fn norm_relu_conv1_dw(
+        x: FloatTensor<Self>,
+        folded: FloatTensor<Self>,
+        dy: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (cin, cout) = (w.shape()[1], dy.shape()[1]);
+        if samples::own::<Self>(&x, cin, &folded) {
+            return Self::conv1_dw(samples::norm_relu::<Self>(x, 0, cin, folded), dy, w);
+        }
+        let [x, folded, dy] = [x, folded, dy].map(Values::new);
+        let dw = cpu::conv1_dw(x.maps(0, cin), Some(folded.get()), dy.maps(0, cout));
+        tensor(dw, [cout, cin])
     }
 
     fn up2(x: FloatTensor<Self>, w: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -328,17 +366,20 @@ impl Kernels for Flex {
 
     fn norm_relu_backward(
         x: FloatTensor<Self>,
-        dy: FloatTensor<Self>,
+        mut dy: FloatTensor<Self>,
         rows: FloatTensor<Self>,
         folded: FloatTensor<Self>,
         frozen: bool,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (batch, channels, [d, h, w]) = split(&x);
-        let zeros = tensor(
-            vec![0.0; batch * channels * d * h * w],
-            [batch, channels, d, h, w],
-        );
-        Self::norm_relu_backward_into(zeros, x, dy, rows, folded, frozen)
+        let channels = x.shape()[1];
+        if samples::own::<Self>(&dy, channels, &folded) {
+            return samples::norm_relu_backward::<Self>(x, dy, [rows, folded], frozen);
+        }
+        let [x, rows, folded] = [x, rows, folded].map(Values::new);
+        let maps = x.maps(0, channels);
+        let mut dgamma = cpu::norm_relu_backward(maps, rows.get(), folded.get(), frozen, values_mut(&mut dy));
+        let dbeta = dgamma.split_off(channels);
+        (dy, tensor(dgamma, [channels]), tensor(dbeta, [channels]))
     }
 
     fn norm_relu_backward_into(
@@ -356,7 +397,7 @@ impl Kernels for Flex {
             return (samples::added::<Self>(grad, dx), dgamma, dbeta);
         }
         let [x, dy, rows, folded] = [x, dy, rows, folded].map(Values::new);
-        let mut dgamma = cpu::norm_relu_backward(
+        let mut dgamma = cpu::norm_relu_backward_into(
             x.maps(0, channels),
             dy.get(),
             rows.get(),

@@ -26,7 +26,8 @@ pub(crate) use conv3_dw::weight_gradient;
 pub(crate) use grid::Extent;
 pub(crate) use head::doubled_sum;
 pub(crate) use norm::{
-    Maps, bias_relu, channel_stats, norm_relu, norm_relu_backward, norm_rows, relu_backward, scales_of,
+    Maps, bias_relu, channel_stats, norm_relu, norm_relu_backward, norm_relu_backward_into, norm_rows,
+    relu_backward, scales_of,
 };
 pub(crate) use pool::{max_pool2, max_pool2_dx};
 pub(crate) use up2::{up2, up2_dw, up2_dx};

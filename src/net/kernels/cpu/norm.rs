@@ -239,7 +239,7 @@ pub(super) fn load(x: &[f32], folded: Option<(f32, f32)>, y: &mut [f32]) {
 /// Returns `[2, count]`, the gradients of gamma and beta, and adds that of `x` to the first `count` channels of each of
 /// the samples in `dx`. Unless frozen, mean and rstd are differentiated too (Ioffe & Szegedy 2015; with r and d
 /// constant, Ioffe 2017).
-pub(crate) fn norm_relu_backward(
+pub(crate) fn norm_relu_backward_into(
     x: Maps<'_>,
     dy: &[f32],
     rows: &[f32],
@@ -248,34 +248,78 @@ pub(crate) fn norm_relu_backward(
     dx: &mut [f32],
 ) -> Vec<f32> {
     let (n, voxels) = (x.count, x.voxels());
-    if n == 0 || x.batch == 0 || voxels == 0 {
+    let channels = dx.len() / (x.batch * voxels).max(1);
+    let dx = Shared::new(dx);
+    let gradient = |b: usize, c: usize| &dy[(b * n + c) * voxels..][..voxels];
+    backward(x, rows, folded, frozen, gradient, |b, c, slope| {
+        // SAFETY: this channel's lines are this job's alone.
+        let dx = unsafe { dx.part((b * channels + c) * voxels, voxels) };
+        for ((dx, x), g) in dx.iter_mut().zip(x.line(b, c)).zip(gradient(b, c)) {
+            *dx += slope.at(*x, *g);
+        }
+    })
+}
+
+/// The same with the gradient of `x` in the place of `dy`.
+pub(crate) fn norm_relu_backward(
+    x: Maps<'_>,
+    rows: &[f32],
+    folded: &[f32],
+    frozen: bool,
+    dy: &mut [f32],
+) -> Vec<f32> {
+    let (n, voxels) = (x.count, x.voxels());
+    let dy = Shared::new(dy);
+    // SAFETY: this channel's lines are this job's alone, which reads them before it writes them.
+    let line = |b: usize, c: usize| unsafe { dy.part((b * n + c) * voxels, voxels) };
+    backward(
+        x,
+        rows,
+        folded,
+        frozen,
+        |b, c| &*line(b, c),
+        |b, c, slope| {
+            for (dy, x) in line(b, c).iter_mut().zip(x.line(b, c)) {
+                *dy = slope.at(*x, *dy);
+            }
+        },
+    )
+}
+
+/// What both do: `gradient(sample, channel)` is a line of the output's gradient, `give(sample, channel, slope)` makes that of `x`. Both are
+/// called by one thread for a channel, all of the first before any of the second.
+#[inline(always)]
+fn backward<'a>(
+    x: Maps<'_>,
+    rows: &[f32],
+    folded: &[f32],
+    frozen: bool,
+    gradient: impl Fn(usize, usize) -> &'a [f32] + Send + Sync,
+    give: impl Fn(usize, usize, Slope) + Send + Sync,
+) -> Vec<f32> {
+    let n = x.count;
+    if n == 0 || x.batch == 0 || x.voxels() == 0 {
         return vec![0.0; 2 * n];
     }
     let [mean, rstd, r, d] = [0, 1, 2, 3].map(|i| row(rows, n, i));
-    let gradient = |b: usize, c: usize| &dy[(b * n + c) * voxels..][..voxels];
-    let count = (x.batch * voxels) as f64;
-    let channels = dx.len() / (x.batch * voxels);
-    let dx = Shared::new(dx);
+    let count = (x.batch * x.voxels()) as f64;
     let mut sums = vec![[0.0f64; 2]; n];
     // A channel's lines are read twice while they are in the cache.
     for_each_chunk(&mut sums, 1, |c, sums| {
-        let affine = (folded[c], folded[n + c]);
-        let standard = (mean[c], rstd[c]);
+        let mut slope = Slope {
+            affine: (folded[c], folded[n + c]),
+            standard: (mean[c], rstd[c]),
+            of_statistics: [0.0; 2],
+        };
         for b in 0..x.batch {
-            let [of_beta, of_gamma] = gradient_sums(x.line(b, c), gradient(b, c), affine, standard);
+            let [of_beta, of_gamma] = gradient_sums(x.line(b, c), gradient(b, c), slope);
             sums[0][0] += of_beta;
             sums[0][1] += of_gamma;
         }
-        let of_statistics = if frozen {
-            [0.0; 2]
-        } else {
-            sums[0].map(|s| (s / count) as f32)
-        };
-        for b in 0..x.batch {
-            // SAFETY: this channel's lines are this job's alone.
-            let dx = unsafe { dx.part((b * channels + c) * voxels, voxels) };
-            add_gradient(x.line(b, c), gradient(b, c), affine, standard, of_statistics, dx);
+        if !frozen {
+            slope.of_statistics = sums[0].map(|s| (s / count) as f32);
         }
+        (0..x.batch).for_each(|b| give(b, c, slope));
     });
     let dgamma = sums
         .iter()
@@ -284,16 +328,45 @@ pub(crate) fn norm_relu_backward(
     dgamma.chain(sums.iter().map(|s| s[0] as f32)).collect()
 }
 
+/// A channel's normalisation, as its gradient needs it.
+#[derive(Clone, Copy)]
+struct Slope {
+    /// Scale and shift.
+    affine: (f32, f32),
+    /// Mean and one over the standard deviation.
+    standard: (f32, f32),
+    /// Means of the gradient and of its product with the standardised value; zeros where statistics are not differentiated.
+    of_statistics: [f32; 2],
+}
+
+impl Slope {
+    /// What ReLU lets through of the gradient `g` at the value `x`, and the standardised value.
+    #[inline(always)]
+    fn through(self, x: f32, g: f32) -> (f32, f32) {
+        let (scale, shift) = self.affine;
+        let (mean, rstd) = self.standard;
+        (if x * scale + shift > 0.0 { g } else { 0.0 }, (x - mean) * rstd)
+    }
+
+    /// The gradient of `x`, that of its statistics included.
+    #[inline(always)]
+    fn at(self, x: f32, g: f32) -> f32 {
+        let (g, standardised) = self.through(x, g);
+        let [s0, s1] = self.of_statistics;
+        self.affine.0 * (g - s0 - standardised * s1)
+    }
+}
+
 /// Sums over one line of the gradient that ReLU lets through: of it, and of its product with the standardised value.
 #[inline(always)]
-fn gradient_sums(x: &[f32], dy: &[f32], (scale, shift): (f32, f32), (mean, rstd): (f32, f32)) -> [f64; 2] {
+fn gradient_sums(x: &[f32], dy: &[f32], slope: Slope) -> [f64; 2] {
     let mut total = [0.0f64; 2];
     for (x, dy) in x.chunks(RUN).zip(dy.chunks(RUN)) {
         let mut lanes = [[0.0f32; 16]; 2];
         let mut add = |i: usize, x: f32, g: f32| {
-            let g = if x * scale + shift > 0.0 { g } else { 0.0 };
+            let (g, standardised) = slope.through(x, g);
             lanes[0][i] += g;
-            lanes[1][i] += g * ((x - mean) * rstd);
+            lanes[1][i] += g * standardised;
         };
         let (x16, g16) = (x.chunks_exact(16), dy.chunks_exact(16));
         for (i, (x, g)) in x16.remainder().iter().zip(g16.remainder()).enumerate() {
@@ -309,23 +382,6 @@ fn gradient_sums(x: &[f32], dy: &[f32], (scale, shift): (f32, f32), (mean, rstd)
         }
     }
     total
-}
-
-/// Adds one line's gradient of `x`, that of its statistics included.
-#[inline(always)]
-fn add_gradient(
-    x: &[f32],
-    dy: &[f32],
-    (scale, shift): (f32, f32),
-    (mean, rstd): (f32, f32),
-    [s0, s1]: [f32; 2],
-    dx: &mut [f32],
-) {
-    // Read whether it is let through or not: so there is no branch.
-    for ((dx, x), g) in dx.iter_mut().zip(x).zip(dy.iter().copied()) {
-        let g = if x * scale + shift > 0.0 { g } else { 0.0 };
-        *dx += scale * (g - s0 - (x - mean) * rstd * s1);
-    }
 }
 
 #[cfg(test)]
