@@ -34,7 +34,6 @@ fn torch_partner(tools: &Tools, model: &Path, work: &str) -> Result<Command> {
 pub(crate) fn cpu(tools: &Tools) -> Result<Vec<Found>> {
     let model = tools.shipped();
     let mut found = Vec::new();
-    let mut forward = None;
     for (work, ids, repeat) in [
         (
             "forward",
@@ -71,11 +70,8 @@ pub(crate) fn cpu(tools: &Tools) -> Result<Vec<Found>> {
             before[0], before[1]
         );
         found.push(Found::faster(ids[2], &taken(ours, 0), &taken(torch, 1), &[note]));
-        match &forward {
-            None => forward = Some(mine),
-            Some(forward) => found.push(step_over_forward("cpu-step-forward", &mine, forward)),
-        }
     }
+    found.push(step_beside_forward(tools, "cpu-step-forward", "cpu", 9)?);
     Ok(found)
 }
 
@@ -111,15 +107,23 @@ pub(crate) fn vulkan(tools: &Tools) -> Result<Vec<Found>> {
         let [ours, stock] = &partners;
         found.push(Found::faster(id, &ours.series(), &stock.series(), &notes));
     }
-    let mut partners = [start("step", &[], 7)?, start("forward", &[], 7)?];
+    found.push(step_beside_forward(tools, "vulkan-step-forward", "gpu", 7)?);
+    Ok(found)
+}
+
+/// A training step and a forward pass of the shipped network in turn.
+fn step_beside_forward(tools: &Tools, id: &'static str, device: &str, repeat: usize) -> Result<Found> {
+    let start = |work| {
+        Partner::start(
+            "ours",
+            &mut lab_partner(tools, &tools.shipped(), device, work)?,
+            repeat,
+        )
+    };
+    let mut partners = [start("step")?, start("forward")?];
     alternate(&mut partners)?;
     let [step, forward] = &partners;
-    found.push(step_over_forward(
-        "vulkan-step-forward",
-        &step.series(),
-        &forward.series(),
-    ));
-    Ok(found)
+    Ok(step_over_forward(id, &step.series(), &forward.series()))
 }
 
 /// Peak memory of a forward pass of the `browser` preset at patch 64 on an adapter in software, whose memory is ours.

@@ -49,7 +49,16 @@ impl Work<f32> for Job<'_> {
             to[count..].fill(0.0);
             super::norm::load(from, self.folded.map(|f| (f[c], f[cin + c])), &mut to[..count]);
         }
-        // SAFETY: the room holds `cin` rows of `width` values.
+        if count == row {
+            let to = self.y.places(
+                sample * self.cout * voxels + first,
+                (self.cout - 1) * voxels + row,
+            );
+            // SAFETY: the room holds `cin` rows of `width` values; the caller's contract.
+            unsafe { self.product.sums_to::<S>(x.as_ptr(), row, to, voxels) };
+            return;
+        }
+        // SAFETY: as above.
         unsafe { self.product.sums::<S>(x.as_ptr(), row, y) };
         for (o, sums) in y.chunks_exact(row).take(self.cout).enumerate() {
             let at = (sample * self.cout + o) * voxels + first;

@@ -1,14 +1,11 @@
 //! Weight gradient of the 1x1x1 convolution: sums over voxels of products of every two channels, those of the input normalised and
 //! rectified while loading if asked.
 
-use super::dots::{self, Triple};
+use super::dots;
 use super::norm::{Maps, load};
 use super::simd::{Lanes, Level, Work, at_level};
 use super::stream::blocks;
 use std::ops::Range;
-
-/// Input channels that are summed together.
-const INS: usize = 3;
 
 /// Voxels of a job: its sums are its own, and added up in order when all are done.
 const SHARE: usize = 4096;
@@ -16,7 +13,8 @@ const SHARE: usize = 4096;
 /// Voxels between two reductions: so many of all output channels stay in the cache while the input channels pass.
 const SEGMENT: usize = 1024;
 
-struct Job<'a> {
+/// `INS` input channels are summed together.
+struct Job<'a, const INS: usize> {
     x: Maps<'a>,
     folded: Option<&'a [f32]>,
     dy: Maps<'a>,
@@ -25,7 +23,7 @@ struct Job<'a> {
     shares: usize,
 }
 
-impl Job<'_> {
+impl<const INS: usize> Job<'_, INS> {
     /// At most [`SEGMENT`] voxels of a group's input channels, from where they lie unless they are normalised. A channel beyond the
     /// last is the last again, and its sums are dropped.
     #[inline(always)]
@@ -50,10 +48,10 @@ impl Job<'_> {
     }
 }
 
-impl Work<Triple> for Job<'_> {
-    /// Sums over one share of a sample's voxels: `out` is `[three input channels][cout][input channel]`.
+impl<const INS: usize> Work<[f32; INS]> for Job<'_, INS> {
+    /// Sums over one share of a sample's voxels: `out` is `[INS input channels][cout][input channel]`.
     #[inline(always)]
-    unsafe fn run<S: Lanes>(&self, index: usize, out: &mut [Triple]) {
+    unsafe fn run<S: Lanes>(&self, index: usize, out: &mut [[f32; INS]]) {
         let (sample, share) = (index / self.shares, index % self.shares);
         let voxels = self.x.voxels();
         let end = voxels.min((share + 1) * SHARE);
@@ -67,7 +65,7 @@ impl Work<Triple> for Job<'_> {
                 let b = self.lines(sample, group, start..start + count, &mut room);
                 // SAFETY: `count` is a multiple of `N`, and no more than each line holds; lines of `dy` are `voxels` apart.
                 unsafe {
-                    dots::add::<S>(
+                    dots::add::<S, INS>(
                         dy.add(start),
                         voxels,
                         self.blocks,
@@ -96,6 +94,21 @@ pub(crate) fn conv1_dw(x: Maps<'_>, folded: Option<&[f32]>, dy: Maps<'_>) -> Vec
 }
 
 fn run(level: Level, x: Maps<'_>, folded: Option<&[f32]>, dy: Maps<'_>) -> Vec<f32> {
+    match level {
+        // Lines of the gradient come from the second-level cache, each once for so many input channels.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => run_in::<6>(level, dots::BESIDE_SIX, x, folded, dy),
+        _ => run_in::<3>(level, dots::shape_of(level), x, folded, dy),
+    }
+}
+
+fn run_in<const INS: usize>(
+    level: Level,
+    sizes: &[usize],
+    x: Maps<'_>,
+    folded: Option<&[f32]>,
+    dy: Maps<'_>,
+) -> Vec<f32> {
     let (cin, cout) = (x.count, dy.count);
     assert_eq!(x.voxels(), dy.voxels(), "conv1: voxels");
     assert_eq!(x.batch, dy.batch, "conv1: samples");
@@ -103,9 +116,9 @@ fn run(level: Level, x: Maps<'_>, folded: Option<&[f32]>, dy: Maps<'_>) -> Vec<f
     if dw.is_empty() || x.batch == 0 {
         return dw;
     }
-    let blocks = blocks(cout, dots::shape_of(level));
+    let blocks = blocks(cout, sizes);
     let shares = x.voxels().div_ceil(SHARE);
-    let job = Job {
+    let job = Job::<INS> {
         x,
         folded,
         dy,

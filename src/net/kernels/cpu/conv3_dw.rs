@@ -34,7 +34,7 @@ impl Work<Triple> for Job<'_> {
                     // SAFETY: lines carry slack after the last position.
                     unsafe {
                         let x = x.add(y * grid.pitch);
-                        dots::add::<S>(dy, channel, self.blocks, [x, x.add(1), x.add(2)], count, out);
+                        dots::add::<S, 3>(dy, channel, self.blocks, [x, x.add(1), x.add(2)], count, out);
                     }
                 }
             }

@@ -11,6 +11,7 @@ mod dots;
 mod grid;
 mod head;
 mod norm;
+mod norm_backward;
 mod points;
 mod pool;
 mod shared;
@@ -25,10 +26,8 @@ pub(crate) use conv3::{Input, Output, data_gradient, forward};
 pub(crate) use conv3_dw::weight_gradient;
 pub(crate) use grid::Extent;
 pub(crate) use head::doubled_sum;
-pub(crate) use norm::{
-    Maps, bias_relu, channel_stats, norm_relu, norm_relu_backward, norm_relu_backward_into, norm_rows,
-    relu_backward, scales_of,
-};
+pub(crate) use norm::{Maps, bias_relu, channel_stats, norm_relu, norm_rows, relu_backward, scales_of};
+pub(crate) use norm_backward::{norm_relu_backward, norm_relu_backward_into};
 pub(crate) use pool::{max_pool2, max_pool2_dx};
 pub(crate) use up2::{up2, up2_dw, up2_dx};
 pub(crate) use vote::vote;

@@ -36,6 +36,13 @@ impl<'a> Shared<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), n) }
     }
 
+    /// Where place `at` is, with `n` places from there on, not all of which need be the caller's.
+    pub(super) fn places(&self, at: usize, n: usize) -> *mut f32 {
+        assert!(at + n <= self.len, "{n} places at {at} of {}", self.len);
+        // SAFETY: the place exists.
+        unsafe { self.start.add(at) }
+    }
+
     /// Writes values from place `at` on.
     ///
     /// # Safety

@@ -109,21 +109,32 @@ impl Stream<'_> {
     /// Must run at the level of `S`; `x` must be readable at every offset for `row` values.
     #[inline(always)]
     pub(super) unsafe fn sums<S: Lanes>(&self, x: *const f32, row: usize, out: &mut [f32]) {
+        let channels: usize = self.blocks.iter().map(|(_, size)| size).sum();
+        let out = &mut out[..channels * row];
+        // SAFETY: the caller's contract; there is room for all of them.
+        unsafe { self.sums_to::<S>(x, row, out.as_mut_ptr(), row) };
+    }
+
+    /// The same, those of the output channels `pitch` apart.
+    ///
+    /// # Safety
+    /// As for [`sums`](Self::sums); `out` must take `row` values for each output channel.
+    #[inline(always)]
+    pub(super) unsafe fn sums_to<S: Lanes>(&self, x: *const f32, row: usize, out: *mut f32, pitch: usize) {
         let n = self.offsets.len();
         for &(o, size) in self.blocks {
             let w = &self.weights[o * n..(o + size) * n];
-            let out = &mut out[o * row..(o + size) * row];
             for at in (0..row).step_by(VECTORS * S::N) {
                 // SAFETY: the caller's contract; weights and output are those of this block.
                 unsafe {
-                    let (x, w, y) = (x.add(at), w.as_ptr(), out[at..].as_mut_ptr());
+                    let (x, w, y) = (x.add(at), w.as_ptr(), out.add(o * pitch + at));
                     match size {
-                        12 => block::<S, 12>(x, self.offsets, w, y, row),
-                        8 => block::<S, 8>(x, self.offsets, w, y, row),
-                        6 => block::<S, 6>(x, self.offsets, w, y, row),
-                        4 => block::<S, 4>(x, self.offsets, w, y, row),
-                        2 => block::<S, 2>(x, self.offsets, w, y, row),
-                        _ => block::<S, 1>(x, self.offsets, w, y, row),
+                        12 => block::<S, 12>(x, self.offsets, w, y, pitch),
+                        8 => block::<S, 8>(x, self.offsets, w, y, pitch),
+                        6 => block::<S, 6>(x, self.offsets, w, y, pitch),
+                        4 => block::<S, 4>(x, self.offsets, w, y, pitch),
+                        2 => block::<S, 2>(x, self.offsets, w, y, pitch),
+                        _ => block::<S, 1>(x, self.offsets, w, y, pitch),
                     }
                 }
             }
@@ -135,7 +146,7 @@ impl Stream<'_> {
 ///
 /// # Safety
 /// `x` must be readable at every offset for `VECTORS * N` values, `w` hold `CO` values for each, and `y` take `CO` rows of
-/// `VECTORS * N` values, `row` apart.
+/// `VECTORS * N` values, `pitch` apart.
 // Indices rather than iterators: with these some builds keep the sums in memory, at half the speed.
 #[allow(clippy::needless_range_loop)]
 #[inline(always)]
@@ -144,7 +155,7 @@ unsafe fn block<S: Lanes, const CO: usize>(
     offsets: &[isize],
     mut w: *const f32,
     y: *mut f32,
-    row: usize,
+    pitch: usize,
 ) {
     // SAFETY: the caller's contract covers every pointer below.
     unsafe {
@@ -165,7 +176,7 @@ unsafe fn block<S: Lanes, const CO: usize>(
         }
         for (o, sums) in acc.iter().enumerate() {
             for (v, a) in sums.iter().enumerate() {
-                a.store(y.add(o * row + v * S::N));
+                a.store(y.add(o * pitch + v * S::N));
             }
         }
     }

@@ -312,7 +312,7 @@ impl Work<Triple> for Weigh<'_> {
                 // SAFETY: a plane of zeros and slack lie after the last position.
                 unsafe {
                     let b = [even, even.add(grid.line), even.add(1)];
-                    dots::add::<S>(x, grid.line, self.blocks, b, count, out);
+                    dots::add::<S, 3>(x, grid.line, self.blocks, b, count, out);
                 }
             }
         }
