@@ -20,6 +20,18 @@ async fn gpu() -> Result<Option<Engine>, EngineError> {
 }
 
 #[test]
+fn a_gpu_is_there_for_all_who_open_it_at_the_same_time() {
+    let open = || std::thread::spawn(|| pollster::block_on(Engine::gpu()).map(|_| ()));
+    let opened: Vec<_> = [(); 4]
+        .map(|()| open())
+        .into_iter()
+        .map(|t| t.join().unwrap())
+        .collect();
+    let there = opened.iter().filter(|o| o.is_ok()).count();
+    assert!(there == 0 || there == opened.len(), "{opened:?}");
+}
+
+#[test]
 fn a_group_is_its_patches_one_by_one_and_fused_on_the_host() {
     pollster::block_on(async {
         let Some(mut gpu) = gpu().await.unwrap() else {

@@ -4,7 +4,8 @@ use super::engine::EngineError;
 use super::kernels::tiles::{Class, Tiles};
 use burn::tensor::Device;
 use burn::tensor::wgpu::wgpu::{DeviceType, Features};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use futures_util::lock::Mutex;
+use std::sync::OnceLock;
 
 /// Launches that are submitted together. A training step has a thousand, and every submission costs a pause; many more in one keep a
 /// browser's own drawing waiting.
@@ -23,15 +24,15 @@ pub(super) struct Opened {
     pub(super) half: bool,
 }
 
-/// Opens the best adapter, or hands out the one opened before: burn registers a runtime once per process.
+/// Opens the best adapter, or hands out the one opened before: burn registers a runtime once per process. Who asks meanwhile waits.
 ///
 /// # Errors
 /// [`EngineError::NoDevice`] with the reason.
 pub(super) async fn open() -> Result<Opened, EngineError> {
     static OPENED: OnceLock<Mutex<Option<Opened>>> = OnceLock::new();
-    let cell = OPENED.get_or_init(Default::default);
-    if let Some(opened) = cell.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-        return Ok(opened);
+    let mut kept = OPENED.get_or_init(Default::default).lock().await;
+    if let Some(opened) = &*kept {
+        return Ok(opened.clone());
     }
     let (device, setup) = Device::wgpu_options()
         .tasks_max(TASKS)
@@ -64,6 +65,6 @@ pub(super) async fn open() -> Result<Opened, EngineError> {
         half: setup.device.features().contains(Features::SHADER_F16),
         binding: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
     };
-    *cell.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
+    *kept = Some(opened.clone());
     Ok(opened)
 }
