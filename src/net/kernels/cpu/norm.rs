@@ -234,10 +234,10 @@ pub(super) fn load(x: &[f32], folded: Option<(f32, f32)>, y: &mut [f32]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn values(n: usize, seed: usize) -> Vec<f32> {
+    pub(in super::super) fn values(n: usize, seed: usize) -> Vec<f32> {
         (0..n)
             .map(|i| (((i + seed) * 7919 % 1009) as f32) / 504.0 - 1.0)
             .collect()
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    fn all(values: &[f32], batch: usize, channels: usize) -> Maps<'_> {
+    pub(in super::super) fn all(values: &[f32], batch: usize, channels: usize) -> Maps<'_> {
         Maps {
             values,
             batch,

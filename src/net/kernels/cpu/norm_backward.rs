@@ -157,15 +157,10 @@ fn gradient_sums(x: &[f32], dy: &[f32], slope: Slope) -> [f64; 2] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::norm::tests::{all, values};
     use super::super::norm::{channel_stats, norm_rows};
     use super::*;
     use crate::net::kernels::{Normalisation, Renorm};
-
-    fn values(n: usize, seed: usize) -> Vec<f32> {
-        (0..n)
-            .map(|i| (((i + seed) * 7919 % 1009) as f32) / 504.0 - 1.0)
-            .collect()
-    }
 
     /// f64 forward of the full expression, statistics included, for finite differences.
     fn loss(
@@ -192,16 +187,6 @@ mod tests {
             }
         }
         total
-    }
-
-    fn all(values: &[f32], batch: usize, channels: usize) -> Maps<'_> {
-        Maps {
-            values,
-            batch,
-            channels,
-            from: 0,
-            count: channels,
-        }
     }
 
     #[test]
