@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// What went wrong, in words; commands are the last to handle an error.
-type Outcome = Result<(), Box<dyn std::error::Error>>;
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 /// Segment multiple-sclerosis lesions, train and evaluate networks. Research use only: not a medical device.
 #[derive(Parser)]

@@ -1,6 +1,7 @@
 //! Groups of patches: predicted in batches, fused on the device, read back once.
 
 use super::{Engine, EngineError, probabilities, read};
+use crate::net::config::{ConfigError, NetConfig};
 use crate::net::{kernels, memory};
 use crate::tiling::{Fuser, Group, Rotation, Sums, Window};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -39,6 +40,26 @@ impl Engine {
         }
     }
 
+    /// Patches that this engine runs through a network of this form together, when it has as many as it takes
+    /// ([`Engine::group_voxels`]).
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the configuration or the side is out of range.
+    pub fn batch(&self, config: &NetConfig, side: usize) -> Result<usize, ConfigError> {
+        match Group::size(self.group_voxels(), side) {
+            None => Ok(1),
+            Some(count) => self.batch_of(config, side, count),
+        }
+    }
+
+    /// Patches that go together, of `count`.
+    fn batch_of(&self, config: &NetConfig, side: usize, count: usize) -> Result<usize, ConfigError> {
+        let binding = self.binding.unwrap_or(u64::MAX);
+        let most = memory::batch(config, side, count, self.portion().batch, binding)?;
+        // Equal batches use the same buffers again.
+        Ok(count.div_ceil(count.div_ceil(most)))
+    }
+
     fn portion(&self) -> Portion {
         if self.is_software() { SOFTWARE } else { HARDWARE }
     }
@@ -67,10 +88,7 @@ impl Engine {
                 channels,
             });
         }
-        let binding = self.binding.unwrap_or(u64::MAX);
-        let most = memory::batch(config, side, count, self.portion().batch, binding)?;
-        // Equal batches use the same buffers again.
-        let batch = count.div_ceil(count.div_ceil(most));
+        let batch = self.batch_of(config, side, count)?;
         let predicted = patches
             .chunks(batch * one)
             .map(|some| probabilities(net, channels, some.to_vec(), side, &self.device))

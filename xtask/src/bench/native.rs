@@ -170,7 +170,10 @@ pub(crate) fn peak(tools: &Tools) -> Result<Vec<Found>> {
             value: layers.median() / peak.median(),
             ours: layers,
             theirs: Some(peak),
-            notes: Vec::new(),
+            notes: vec![format!(
+                "As an engine runs them: weights packed before, normalised while loading; patches together: {}.",
+                answer["batch"]
+            )],
         });
         macs = answer["network_macs"].as_f64().unwrap_or(f64::NAN);
     }

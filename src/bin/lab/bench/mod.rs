@@ -86,12 +86,16 @@ struct Model {
 
 /// A device and what it is called; it must be able to store maps in half precision if asked.
 fn open(choice: DeviceChoice, half: bool) -> Result<(Device, String), Box<dyn std::error::Error>> {
-    let mut engine = match choice {
-        DeviceChoice::Cpu => Engine::cpu(),
-        DeviceChoice::Gpu => pollster::block_on(Engine::gpu())?,
-    };
+    let mut engine = opened(choice)?;
     engine.set_half(half)?;
     Ok((engine.device().clone(), engine.describe()))
+}
+
+fn opened(choice: DeviceChoice) -> Result<Engine, Box<dyn std::error::Error>> {
+    Ok(match choice {
+        DeviceChoice::Cpu => Engine::cpu(),
+        DeviceChoice::Gpu => pollster::block_on(Engine::gpu())?,
+    })
 }
 
 #[derive(clap::Args)]
