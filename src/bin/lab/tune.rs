@@ -33,7 +33,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     let side = args.side;
     let passes = if engine.is_software() { 1 } else { PASSES };
-    println!("{}, maps of {side} voxels a side, batches of {batch}", engine.describe());
+    println!(
+        "{}, maps of {side} voxels a side, batches of {batch}",
+        engine.describe()
+    );
     let usual = Tiles::get();
     let mut best = usual;
     let [threes, ones] = usual.candidates();

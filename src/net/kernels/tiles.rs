@@ -13,6 +13,16 @@ pub struct Tiles {
     pub vectors: usize,
     /// 1x1x1: output channels, a multiple of 4.
     pub outs: usize,
+    /// 3x3x3, weight gradient: input channels.
+    pub conv3_dw: usize,
+    /// 1x1x1, weight gradient: input and output channels.
+    pub conv1_dw: [usize; 2],
+    /// Transposed convolution and its data gradient: voxels of a row of the smaller maps.
+    pub up2: usize,
+    /// Transposed convolution, data gradient: input channels.
+    pub up2_dx: usize,
+    /// Transposed convolution, weight gradient: input channels.
+    pub up2_dw: usize,
 }
 
 /// Classes of adapters that are known to differ.
@@ -29,24 +39,34 @@ impl Tiles {
     #[must_use]
     pub const fn of(class: Class) -> Self {
         match class {
-            // 3x3x3: `lab tune --side 32 --repeat 9`, twice, on llvmpipe (LLVM 15, 256 bits) beside other work: 126 and 70 ms, where
-            // 4 x 12 took 179 and 140, and 16 x 8 179 and 59. 16 x 12 took 117 and 51, for twice the sums in registers.
-            // 1x1x1: `lab tune --repeat 9`: 70 ms, where 16 x 8 took 83.
+            // Chosen by whole passes and steps in turn on llvmpipe and on SwiftShader (`docs/performance.md`). What computes more still
+            // (1x1x1: 32 x 16) was another 5 % faster, but its shaders took twice as long to compile.
             Class::Software => Self {
-                run: 8,
+                run: 16,
                 quads: 3,
                 vectors: 4,
                 outs: 12,
+                conv3_dw: 8,
+                conv1_dw: [12, 8],
+                up2: 4,
+                up2_dx: 4,
+                up2_dw: 8,
             },
             // 3x3x3: not measured since it multiplies at Winograd's points; 4 x 12 was best of the direct convolution, whose inner
             // loop is the same, where smaller tiles loaded more than they computed.
             // 1x1x1: `lab tune --side 32` on an H200 (Vulkan): 0.54 ms, where 16 x 8 took 0.58. Smaller tiles still, by which one small
             // patch spreads over more of so large a chip, took 0.50; with a batch they load more than they compute.
+            // The rest: not measured on hardware.
             Class::Hardware => Self {
                 run: 4,
                 quads: 3,
                 vectors: 2,
                 outs: 8,
+                conv3_dw: 4,
+                conv1_dw: [8, 8],
+                up2: 2,
+                up2_dx: 2,
+                up2_dw: 4,
             },
         }
     }

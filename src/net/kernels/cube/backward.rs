@@ -3,15 +3,14 @@
 
 use super::chunks::summed;
 use super::launch::{Folds, Shaped, buffer, empty, grid};
+use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 /// Rows of voxels that one unit sums up.
 const ROWS: usize = 16;
-/// Input channels of the transposed convolution that one unit takes together, and voxels that are loaded together.
+/// Voxels that are loaded together.
 const LANES: usize = 4;
-/// 1x1x1: channels of either side that one unit takes together.
-const TILE: usize = 8;
 /// 1x1x1: vectors of voxels that one unit sums up.
 const LENGTH: usize = 128;
 
@@ -97,8 +96,8 @@ fn up2_dw_kernel(
     }
 }
 
-/// Weight gradient of the 1x1x1 convolution over one chunk of `length` vectors of voxels of a sample: `tile` output channels
-/// by `tile` input channels, the first of `total` that a sample of `x` has. `part` is `[chunk, cout, cin]`.
+/// Weight gradient of the 1x1x1 convolution over one chunk of `length` vectors of voxels of a sample: `outs` output channels
+/// by `ins` input channels, the first of `total` that a sample of `x` has. `part` is `[chunk, cout, cin]`.
 #[cube(launch_unchecked)]
 fn conv1_dw_kernel<N: Size>(
     x: &[Vector<f32, N>],
@@ -109,16 +108,17 @@ fn conv1_dw_kernel<N: Size>(
     total: usize,
     fold: Fold,
     #[comptime] length: usize,
-    #[comptime] tile: usize,
+    #[comptime] ins: usize,
+    #[comptime] outs: usize,
     #[comptime] lanes: usize,
     #[comptime] norm: bool,
 ) {
     if ABSOLUTE_POS >= dims.units {
         terminate!();
     }
-    let co0 = ABSOLUTE_POS % dims.outs * tile;
+    let co0 = ABSOLUTE_POS % dims.outs * outs;
     let rest = ABSOLUTE_POS / dims.outs;
-    let ci0 = rest % dims.ins * tile;
+    let ci0 = rest % dims.ins * ins;
     let chunk = rest / dims.ins;
     let volume = dims.d * dims.h * dims.w / lanes;
     let chunks = dims.chunks / dims.batch;
@@ -126,26 +126,29 @@ fn conv1_dw_kernel<N: Size>(
     let start = chunk % chunks * length;
     let end = min(start + length, volume);
 
-    let mut xs = Array::<usize>::new(tile);
-    let mut ys = Array::<usize>::new(tile);
-    let mut scales = Array::<Vector<f32, N>>::new(tile);
-    let mut shifts = Array::<Vector<f32, N>>::new(tile);
+    let mut xs = Array::<usize>::new(ins);
+    let mut ys = Array::<usize>::new(outs);
+    let mut scales = Array::<Vector<f32, N>>::new(ins);
+    let mut shifts = Array::<Vector<f32, N>>::new(ins);
     #[unroll]
-    for i in 0..tile {
+    for o in 0..outs {
+        ys[o] = (batch * dims.cout + min(co0 + o, dims.cout - 1)) * volume;
+    }
+    #[unroll]
+    for i in 0..ins {
         let ci = min(ci0 + i, dims.cin - 1);
         xs[i] = (batch * total + ci) * volume;
-        ys[i] = (batch * dims.cout + min(co0 + i, dims.cout - 1)) * volume;
         if norm {
             let own = fold.first + batch * fold.step + ci;
             scales[i] = Vector::new(folded[own]);
             shifts[i] = Vector::new(folded[fold.columns + own]);
         }
     }
-    let mut sums = Array::<f32>::new(tile * tile);
+    let mut sums = Array::<f32>::new(outs * ins);
     for at in start..end {
-        let mut column = Array::<Vector<f32, N>>::new(tile);
+        let mut column = Array::<Vector<f32, N>>::new(ins);
         #[unroll]
-        for i in 0..tile {
+        for i in 0..ins {
             let mut value = x[xs[i] + at];
             if norm {
                 value = max(value * scales[i] + shifts[i], Vector::new(0.0f32));
@@ -153,23 +156,23 @@ fn conv1_dw_kernel<N: Size>(
             column[i] = value;
         }
         #[unroll]
-        for o in 0..tile {
+        for o in 0..outs {
             let g = dy[ys[o] + at];
             #[unroll]
-            for i in 0..tile {
+            for i in 0..ins {
                 #[unroll]
                 for l in 0..lanes {
-                    sums[o * tile + i] += column[i].extract(l) * g.extract(l);
+                    sums[o * ins + i] += column[i].extract(l) * g.extract(l);
                 }
             }
         }
     }
     #[unroll]
-    for o in 0..tile {
+    for o in 0..outs {
         #[unroll]
-        for i in 0..tile {
+        for i in 0..ins {
             if co0 + o < dims.cout && ci0 + i < dims.cin {
-                part[(chunk * dims.cout + co0 + o) * dims.cin + ci0 + i] = sums[o * tile + i];
+                part[(chunk * dims.cout + co0 + o) * dims.cin + ci0 + i] = sums[o * ins + i];
             }
         }
     }
@@ -219,7 +222,8 @@ impl Sizes {
 
 /// Gradient of the transposed convolution with respect to its weights `[cin, cout, 3, 3, 3]`.
 pub(super) fn up2_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
-    let sizes = Sizes::new(x, dy.dims5()[1], LANES, 1);
+    let ins = Tiles::get().up2_dw;
+    let sizes = Sizes::new(x, dy.dims5()[1], ins, 1);
     let part = empty(x, [sizes.chunks, sizes.cin, sizes.cout, 27]);
     let units = sizes.chunks * sizes.ins * sizes.cout * 9;
     let client = x.client.clone();
@@ -235,7 +239,7 @@ pub(super) fn up2_dw(x: &CubeTensor, dy: &CubeTensor) -> CubeTensor {
             buffer(&part),
             sizes.dims(units),
             ROWS,
-            LANES,
+            ins,
         );
     }
     summed(&part, sizes.chunks, [sizes.cin, sizes.cout, 3, 3, 3])
@@ -247,8 +251,9 @@ pub(super) fn conv1_dw(x: &CubeTensor, cin: usize, folds: Option<Folds>, dy: &Cu
     let total = x.dims5()[1];
     let norm = folds.is_some();
     let folds = folds.unwrap_or_else(|| Folds::none(x));
-    let mut sizes = Sizes::new(x, dy.dims5()[1], TILE, TILE);
-    (sizes.cin, sizes.ins) = (cin, cin.div_ceil(TILE));
+    let [ins, outs] = Tiles::get().conv1_dw;
+    let mut sizes = Sizes::new(x, dy.dims5()[1], ins, outs);
+    (sizes.cin, sizes.ins) = (cin, cin.div_ceil(ins));
     let volume: usize = sizes.extent.iter().product();
     // Without taps a sample is one line, of whole vectors but for a few odd sizes.
     let lanes = if volume.is_multiple_of(LANES) { LANES } else { 1 };
@@ -272,7 +277,8 @@ pub(super) fn conv1_dw(x: &CubeTensor, cin: usize, folds: Option<Folds>, dy: &Cu
             total,
             FoldLaunch::new(folds.first, folds.step, folds.columns),
             LENGTH,
-            TILE,
+            ins,
+            outs,
             lanes,
             norm,
         );

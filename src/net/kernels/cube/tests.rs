@@ -1,6 +1,6 @@
 //! The kernels against those of the CPU backend, over odd sizes, on whatever adapter there is.
 use crate::net::Engine;
-use crate::net::kernels::tiles::Tiles;
+use crate::net::kernels::tiles::{Class, Tiles};
 use crate::net::kernels::{self, Kernels, Normalisation, Renorm};
 use burn::backend::Dispatch;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -210,6 +210,39 @@ fn tiles_of_every_shape_give_the_same() {
         agree(&format!("conv1 by {tiles:?}"), |on| {
             let w = Tensor::<2>::from_data(values([14, 5], 3), on);
             kernels::conv1(tensor([2, 5, 3, 4, 19], 1, on), w)
+        });
+    }
+    usual.set();
+}
+
+/// The tests' adapter is of one class only.
+#[test]
+fn tiles_of_both_classes_give_the_same_gradients() {
+    let Some(_) = gpu() else { return };
+    let usual = Tiles::get();
+    for tiles in [Tiles::of(Class::Software), Tiles::of(Class::Hardware)] {
+        tiles.set();
+        let of =
+            |shape: [usize; 5], s, on: &Device| Tensor::<5>::from_data(values(shape, s), on).into_dispatch();
+        let (x, dy) = ([2, 13, 5, 7, 6], [2, 14, 5, 7, 6]);
+        agree(&format!("conv3_dw by {tiles:?}"), |on| {
+            let w = of([14, 13, 3, 3, 3], 3, on);
+            Tensor::from_dispatch(Dispatch::conv3_dw(of(x, 1, on), of(dy, 2, on), w))
+        });
+        agree(&format!("conv1_dw by {tiles:?}"), |on| {
+            let w = Tensor::<2>::from_data(values([14, 13], 3), on).into_dispatch();
+            let dw = Dispatch::conv1_dw(of(x, 1, on), of(dy, 2, on), w);
+            Tensor::<2>::from_dispatch(dw).reshape([14, 13, 1, 1, 1])
+        });
+        let (x, dy, w) = ([2, 13, 3, 2, 5], [2, 7, 6, 4, 10], [13, 7, 3, 3, 3]);
+        agree(&format!("up2 by {tiles:?}"), |on| {
+            Tensor::from_dispatch(Dispatch::up2(of(x, 1, on), of(w, 3, on)))
+        });
+        agree(&format!("up2_dx by {tiles:?}"), |on| {
+            Tensor::from_dispatch(Dispatch::up2_dx(of(dy, 2, on), of(w, 3, on)))
+        });
+        agree(&format!("up2_dw by {tiles:?}"), |on| {
+            Tensor::from_dispatch(Dispatch::up2_dw(of(x, 1, on), of(dy, 2, on), of(w, 3, on)))
         });
     }
     usual.set();

@@ -4,12 +4,11 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::launch::{Shaped, buffer, empty, empty_f32, grid, nothing, stored};
+use crate::net::kernels::tiles::Tiles;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-/// Voxels of an input row that one unit spreads.
-const RUN: usize = 2;
 /// Output channels that one unit computes.
 const OUTS: usize = 2;
 
@@ -155,7 +154,8 @@ pub(super) fn up2_into(
 ) {
     let [batch, total, d, h, width] = x.dims5();
     let [cin, cout, ..] = w.dims5();
-    let (runs, groups) = (width.div_ceil(RUN), cout.div_ceil(OUTS));
+    let run = Tiles::get().up2;
+    let (runs, groups) = (width.div_ceil(run), cout.div_ceil(OUTS));
     let units = batch * groups * d * h * runs;
     let biased = bias.is_some();
     let bias = bias.unwrap_or_else(|| nothing(x));
@@ -185,7 +185,7 @@ pub(super) fn up2_into(
                 total,
                 from,
             ),
-            RUN,
+            run,
             OUTS,
             biased,
             stored(x),
@@ -265,7 +265,12 @@ pub(super) fn up2_dx(dy: &CubeTensor, w: &CubeTensor) -> CubeTensor {
     let [batch, cout, d, h, width] = dy.dims5();
     let [d, h, width] = [d / 2, h / 2, width / 2];
     let cin = w.dims5()[0];
-    let (runs, groups) = (width.div_ceil(RUN), cin.div_ceil(OUTS));
+    let Tiles {
+        up2: run,
+        up2_dx: ins,
+        ..
+    } = Tiles::get();
+    let (runs, groups) = (width.div_ceil(run), cin.div_ceil(ins));
     let units = batch * groups * d * h * runs;
     let dx = empty(dy, [batch, cin, d, h, width]);
     let client = dy.client.clone();
@@ -280,8 +285,8 @@ pub(super) fn up2_dx(dy: &CubeTensor, w: &CubeTensor) -> CubeTensor {
             buffer(w),
             buffer(&dx),
             DimsLaunch::new(units, cin, cout, d, h, width, runs, groups, cout, 0, cin, 0),
-            RUN,
-            OUTS,
+            run,
+            ins,
         );
     }
     dx

@@ -115,10 +115,10 @@ impl Layers {
     }
 
     fn run(&self) -> Outcome {
-        let last = self.convs.iter().map(Conv::run).last();
-        self.device.sync().map_err(|e| e.to_string())?;
-        drop(last);
-        Ok(())
+        for conv in &self.convs {
+            conv.run();
+        }
+        Ok(self.device.sync().map_err(|e| e.to_string())?)
     }
 }
 

@@ -5,14 +5,13 @@
 use super::{Dims, LANES, Sizes, values};
 use crate::net::kernels::cube::launch::{Folds, Shaped, buffer, empty, grid};
 use crate::net::kernels::infer::Read;
+use crate::net::kernels::tiles::Tiles;
 use crate::net::kernels::winograd::POINTS;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 /// Rows that one unit sums up.
 const ROWS: usize = 16;
-/// Input channels that one unit takes together.
-const INS: usize = 4;
 
 /// The gradient of a tile's voxels at the points, `[batch, vector of channels, point, tile, h, length]`, zero beyond the
 /// last channel and voxel. One unit makes the six values of `N` channels.
@@ -221,7 +220,8 @@ pub(in crate::net::kernels::cube) fn conv3_dw(
     let rows = batch * sizes.tiles * h;
     let chunks = rows.div_ceil(ROWS);
     let part = empty(x, [chunks, cout, cin, 9, POINTS]);
-    let units = chunks * cin.div_ceil(INS) * sizes.groups * POINTS * 3;
+    let ins = Tiles::get().conv3_dw;
+    let units = chunks * cin.div_ceil(ins) * sizes.groups * POINTS * 3;
     let (count, dim) = grid(&client, units);
     // Safety: as above.
     unsafe {
@@ -237,7 +237,7 @@ pub(in crate::net::kernels::cube) fn conv3_dw(
             length,
             rows,
             ROWS,
-            INS,
+            ins,
             LANES,
         );
     }
