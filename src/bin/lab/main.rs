@@ -3,6 +3,7 @@
 mod bench;
 mod card;
 mod cohort;
+mod conv;
 mod evaluate;
 mod evidence;
 mod finetune;

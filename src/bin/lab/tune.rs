@@ -1,8 +1,8 @@
 //! `lab tune`.
 
 use crate::Outcome;
-use burn::tensor::{Device, Tensor};
-use equipoise::net::kernels::infer::{self, Read};
+use crate::conv::{Conv, batch};
+use burn::tensor::Device;
 use equipoise::net::kernels::tiles::Tiles;
 use equipoise::net::{Engine, NetConfig};
 use std::time::Instant;
@@ -27,10 +27,9 @@ pub(crate) struct Args {
 /// Times the convolutions by every tile on the GPU, and prints the row for `net::kernels::tiles`.
 pub(crate) fn run(args: &Args) -> Outcome {
     let engine = pollster::block_on(Engine::gpu())?;
-    let batch = match args.batch {
-        Some(batch) => batch.max(1),
-        None => engine.batch(&NetConfig::preset("light", 2)?, 2 * args.side)?,
-    };
+    let device = engine.device();
+    let light = NetConfig::preset("light", 2)?;
+    let batch = batch(args.batch, &engine, &light, 2 * args.side)?;
     let side = args.side;
     let passes = if engine.is_software() { 1 } else { PASSES };
     println!(
@@ -46,15 +45,17 @@ pub(crate) fn run(args: &Args) -> Outcome {
             tiles.set();
             let maps = [batch, side];
             let convs = if name == "3x3x3" {
-                Convs::threes(maps, engine.device())
+                // What a dense layer and the stem ask.
+                [(48, 12), (24, 24)].map(|channels| Conv::threes(channels, maps, device))
             } else {
-                Convs::ones(maps, engine.device())
+                // What a bottleneck and the head ask.
+                [(60, 48), (132, 192)].map(|channels| Conv::ones(channels, maps, device))
             };
             // The first compiles the shaders.
-            convs.seconds(passes)?;
+            seconds(&convs, passes, device)?;
             let mut time = f64::INFINITY;
             for _ in 0..args.repeat.max(1) {
-                time = time.min(convs.seconds(passes)?);
+                time = time.min(seconds(&convs, passes, device)?);
             }
             times.push((tiles, time));
             let (a, b) = if name == "3x3x3" {
@@ -62,10 +63,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
             } else {
                 (4 * tiles.vectors, tiles.outs)
             };
+            let macs: u64 = convs.iter().map(|conv| conv.macs).sum();
             println!(
                 "{name}: {a:>2} voxels x {b:>2} channels a unit  {:>9.3} ms  {:>9.1} GFLOPS",
                 time * 1e3,
-                2.0 * convs.macs as f64 / time / 1e9
+                2.0 * macs as f64 / time / 1e9
             );
         }
         let Some((fastest, _)) = times.into_iter().min_by(|a, b| a.1.total_cmp(&b.1)) else {
@@ -82,68 +84,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-/// Convolutions of normalised maps, weights packed by the tiles in use.
-struct Convs {
-    convs: Vec<(Tensor<5>, Tensor<3>, Weights, Read)>,
-    device: Device,
-    macs: u64,
-}
-
-enum Weights {
-    Ones(Tensor<2>),
-    Threes(Tensor<5>),
-}
-
-impl Convs {
-    /// What a dense layer and the stem ask of the 3x3x3 convolution.
-    fn threes(maps: [usize; 2], device: &Device) -> Self {
-        let weights = |i, o| Weights::Threes(infer::packed3(Tensor::ones([o, i, 3, 3, 3], device)));
-        Self::new([(48, 12), (24, 24)], maps, 27, weights, device)
+/// Seconds of one of so many passes through the convolutions.
+fn seconds(convs: &[Conv], passes: usize, device: &Device) -> Outcome<f64> {
+    let start = Instant::now();
+    for conv in std::iter::repeat_n(convs, passes).flatten() {
+        conv.run();
     }
-
-    /// What a bottleneck and the head ask of the 1x1x1 convolution.
-    fn ones(maps: [usize; 2], device: &Device) -> Self {
-        let weights = |i, o| Weights::Ones(infer::packed1(Tensor::ones([o, i], device)));
-        Self::new([(60, 48), (132, 192)], maps, 1, weights, device)
-    }
-
-    fn new(
-        channels: [(usize, usize); 2],
-        [batch, side]: [usize; 2],
-        taps: usize,
-        weights: impl Fn(usize, usize) -> Weights,
-        device: &Device,
-    ) -> Self {
-        let convs = channels.map(|(input, out)| {
-            let x = Tensor::ones([batch, input, side, side, side], device);
-            let folds = Tensor::ones([1, 2, input], device);
-            (x, folds, weights(input, out), Read::all(input, out))
-        });
-        let macs: usize = channels.iter().map(|(input, out)| input * out).sum();
-        Self {
-            convs: convs.into(),
-            device: device.clone(),
-            macs: (macs * taps * batch * side.pow(3)) as u64,
-        }
-    }
-
-    /// Seconds of one of so many passes.
-    fn seconds(&self, passes: usize) -> Outcome<f64> {
-        let start = Instant::now();
-        for _ in 0..passes {
-            for (x, folds, weights, read) in &self.convs {
-                let (x, folds) = (x.clone(), folds.clone());
-                match weights {
-                    Weights::Ones(w) => infer::product(x, folds, w.clone(), *read),
-                    Weights::Threes(w) => {
-                        let [batch, _, d, h, wd] = x.dims();
-                        let room = Tensor::empty([batch, read.out, d, h, wd], &self.device);
-                        infer::conv3_into(room, 0, x, folds, w.clone(), *read)
-                    }
-                };
-            }
-        }
-        self.device.sync().map_err(|e| e.to_string())?;
-        Ok(start.elapsed().as_secs_f64() / passes as f64)
-    }
+    device.sync().map_err(|e| e.to_string())?;
+    Ok(start.elapsed().as_secs_f64() / passes as f64)
 }

@@ -21,7 +21,7 @@ const HARDWARE: Portion = Portion {
 };
 
 /// An adapter in software, where a patch takes seconds and progress shall stay alive: 2 patches of 64^3. One patch of that
-/// size keeps the processor busy, and two in a batch took longer (`docs/performance.md`); small ones still go together.
+/// size keeps the processor busy, and two in a batch win nothing (`docs/performance.md`); small ones still go together.
 const SOFTWARE: Portion = Portion {
     voxels: 2 << 18,
     batch: 128_000_000,
