@@ -89,10 +89,14 @@ impl Layers {
     }
 
     fn run(&self) -> Outcome {
+        // An output lives until the next is there, or the CPU's allocator gives its pages back each time.
+        let mut last = None;
         for conv in &self.convs {
-            conv.run();
+            last = Some(conv.run());
         }
-        Ok(self.device.sync().map_err(|e| e.to_string())?)
+        self.device.sync().map_err(|e| e.to_string())?;
+        drop(last);
+        Ok(())
     }
 }
 
